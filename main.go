@@ -1,0 +1,4 @@
+// Sonde measures networks by speaking the protocols already out there.
+package main
+
+func main() {}
