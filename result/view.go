@@ -1,6 +1,9 @@
 package result
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // A View is what one end of a one-way stream counted.
 //
@@ -10,6 +13,10 @@ type View struct {
 	Bytes     uint64  // payload
 	WireBytes *uint64 // with the headers that the protocol counts; nil if it counts none
 	Packets   *uint64 // datagrams; nil for TCP
+	// Covered is the time that these figures cover when that is not the whole
+	// interval or run, such as the whole seconds that a peer has reported; 0
+	// means all of it.
+	Covered time.Duration
 
 	// Known to a receiver of numbered datagrams. Lost can be negative in an
 	// interval: a packet counted as lost before has come after all.
@@ -22,10 +29,9 @@ type View struct {
 	Jitter    *time.Duration // RFC 3550, 6.4.1; a running mean, not a sum
 
 	// Known to a sender.
-	Skipped      *uint64        // packets left out because the sender was over 10 ms late
-	ScheduleErr  *time.Duration // mean lateness against the schedule
-	Stalled      *time.Duration // time the sender waited for the kernel to take more
-	RateAchieved *uint64        // bit/s as the protocol counts, against the target
+	Skipped     *uint64        // packets left out because the sender was over 10 ms late
+	ScheduleErr *time.Duration // mean lateness against the schedule
+	Stalled     *time.Duration // time the sender waited for the kernel to take more
 
 	TCP *TCPInfo
 }
@@ -146,3 +152,86 @@ func Rate(n uint64, d time.Duration) *uint64 {
 
 // Some returns a pointer to v: a figure that was measured.
 func Some[T any](v T) *T { return &v }
+
+// Sum adds up views of several streams: counters are summed, where a figure is
+// known for only some of them the sum is over those. Jitter and the times in
+// TCPInfo are means, because they cannot be added.
+func Sum(views ...View) View {
+	var all View
+	var jitters, infos uint64
+	for _, v := range views {
+		all.Bytes += v.Bytes
+		all.WireBytes = add(all.WireBytes, v.WireBytes)
+		all.Packets = add(all.Packets, v.Packets)
+		all.Lost = add(all.Lost, v.Lost)
+		all.Late = add(all.Late, v.Late)
+		all.Reordered = add(all.Reordered, v.Reordered)
+		all.Duplicate = add(all.Duplicate, v.Duplicate)
+		all.Dropped = add(all.Dropped, v.Dropped)
+		all.Skipped = add(all.Skipped, v.Skipped)
+		all.Stalled = add(all.Stalled, v.Stalled)
+		all.ScheduleErr = latest(all.ScheduleErr, v.ScheduleErr)
+		all.LossRuns = addRuns(all.LossRuns, v.LossRuns)
+		all.Covered = max(all.Covered, v.Covered)
+		if v.Jitter != nil {
+			jitters++
+			all.Jitter = add(all.Jitter, v.Jitter)
+		}
+		if v.TCP != nil {
+			infos++
+			all.TCP = addInfo(all.TCP, v.TCP)
+		}
+	}
+	if jitters > 1 {
+		*all.Jitter /= time.Duration(jitters)
+	}
+	if infos > 1 {
+		all.TCP.RTT /= time.Duration(infos)
+		all.TCP.RTTVar /= time.Duration(infos)
+	}
+	return all
+}
+
+func add[T int64 | uint64 | time.Duration](a, b *T) *T {
+	switch {
+	case a == nil && b == nil:
+		return nil
+	case a == nil:
+		return Some(*b)
+	case b == nil:
+		return a
+	}
+	return Some(*a + *b)
+}
+
+func latest(a, b *time.Duration) *time.Duration {
+	if a == nil || b != nil && *b > *a {
+		return b
+	}
+	return a
+}
+
+func addRuns(a, b *LossRuns) *LossRuns {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
+	}
+	return &LossRuns{Count: a.Count + b.Count, Longest: max(a.Longest, b.Longest)}
+}
+
+func addInfo(a, b *TCPInfo) *TCPInfo {
+	if a == nil {
+		c := *b
+		return &c
+	}
+	a.RTT += b.RTT
+	a.RTTVar += b.RTTVar
+	a.MinRTT = min(a.MinRTT, b.MinRTT)
+	a.Cwnd += b.Cwnd
+	a.Retransmits += b.Retransmits
+	a.DeliveryRate += b.DeliveryRate
+	a.PacingRate += b.PacingRate
+	a.Busy += b.Busy
+	a.RwndLimited += b.RwndLimited
+	a.SndbufLimited += b.SndbufLimited
+	return a
+}
