@@ -1,0 +1,301 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sonde-net/sonde/result"
+)
+
+// A TextConfig says how Text writes. The zero TextConfig is ready to use: plain
+// lines without escape codes, remarks among the results.
+type TextConfig struct {
+	Color   bool      // escape codes may be used; no meaning hangs on them alone
+	Streams bool      // a line for each stream as well as for their sum
+	Many    bool      // runs may mix, as at a server: each line begins with the peer
+	Verbose bool      // remarks that are no warnings, too
+	Notes   io.Writer // where remarks go, such as os.Stderr; nil is among the results
+}
+
+// A TextSink writes lines for a person.
+type TextSink struct {
+	out
+	c    TextConfig
+	runs map[result.ID]*textRun
+}
+
+// A textRun is what is kept of a run between its Begin and its End.
+type textRun struct {
+	begin   result.Begin
+	waiting *result.Interval // one direction of a moment, until the other comes
+}
+
+// Text writes a heading for each run, one line for each interval with both
+// directions on it, warnings, and a summary.
+func Text(w io.Writer, c TextConfig) *TextSink {
+	return &TextSink{out: out{w: w}, c: c, runs: map[result.ID]*textRun{}}
+}
+
+// Put implements result.Sink.
+func (s *TextSink) Put(e result.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch e := e.(type) {
+	case result.Begin:
+		s.runs[e.Run] = &textRun{begin: e}
+		s.print(&e, heading(e))
+	case result.Interval:
+		s.interval(e)
+	case result.Note:
+		s.note(e)
+	case result.End:
+		s.end(e)
+	}
+}
+
+// print writes one line, with the peer in front of it where runs mix.
+func (s *TextSink) print(b *result.Begin, line string) {
+	if s.c.Many && b != nil {
+		line = fmt.Sprintf("%-21s  %s", peerOf(*b), line)
+	}
+	s.write([]byte(strings.TrimRight(line, " ") + "\n"))
+}
+
+// paint gives text a colour or weight (ECMA-48 SGR) where that is allowed.
+func (c TextConfig) paint(sgr, text string) string {
+	if !c.Color || text == "" {
+		return text
+	}
+	return "\x1b[" + sgr + "m" + text + "\x1b[0m"
+}
+
+// The looks that paint uses.
+const (
+	bold   = "1"
+	red    = "31"
+	yellow = "33"
+)
+
+// peerOf names the far end: as the user did, or by its address.
+func peerOf(b result.Begin) string {
+	if b.Target != "" {
+		return clean(b.Target)
+	}
+	if b.Peer.IsValid() {
+		return netip.AddrPortFrom(b.Peer.Addr().Unmap(), b.Peer.Port()).String()
+	}
+	return unknown
+}
+
+// heading tells what was agreed, such as "btest client: download over UDP,
+// 192.0.2.1:2000, 10.0 s, at most 100.00 Mbit/s, login md5 as ann".
+func heading(b result.Begin) string {
+	var t strings.Builder
+	fmt.Fprintf(&t, "%s %s: %s, %s", clean(b.Protocol), b.Role, way(b), peerOf(b))
+	if b.Streams > 1 {
+		t.WriteString(", " + formatCount(b.Streams, "stream"))
+	}
+	if b.Duration > 0 {
+		t.WriteString(", " + FormatElapsed(b.Duration))
+	}
+	for _, limit := range []struct {
+		rate uint64
+		name string
+	}{{b.DownRate, "download"}, {b.UpRate, "upload"}} {
+		if limit.rate > 0 {
+			t.WriteString(", " + limit.name + " at most " + FormatRate(limit.rate))
+		}
+	}
+	if b.Login != "" && b.Login != "none" {
+		t.WriteString(", login " + clean(b.Login))
+	}
+	if b.Account != "" {
+		t.WriteString(" as " + clean(b.Account))
+	}
+	return t.String()
+}
+
+// way is the direction and transport: "download over UDP".
+func way(b result.Begin) string {
+	d := b.Direction.String()
+	if b.Direction == result.Both {
+		d = "both ways"
+	}
+	if b.Transport != "" {
+		d += " over " + strings.ToUpper(string(b.Transport))
+	}
+	return d
+}
+
+// interval prints a line as soon as all directions of the moment have come.
+func (s *TextSink) interval(i result.Interval) {
+	run := s.runs[i.Run]
+	if i.Stream != result.AllStreams {
+		if s.c.Streams {
+			s.print(beginOf(run), s.moment(run, i))
+		}
+		return
+	}
+	if run == nil || run.begin.Direction != result.Both {
+		s.print(beginOf(run), s.moment(run, i))
+		return
+	}
+	first := run.waiting
+	switch {
+	case first == nil:
+		run.waiting = &i
+	case first.Seq == i.Seq && first.Direction != i.Direction:
+		run.waiting = nil
+		if i.Direction == result.Down {
+			*first, i = i, *first
+		}
+		s.print(&run.begin, s.moment(run, *first, i))
+	default: // the other direction of that moment never came
+		run.waiting = &i
+		s.print(&run.begin, s.moment(run, *first))
+	}
+}
+
+func beginOf(run *textRun) *result.Begin {
+	if run == nil {
+		return nil
+	}
+	return &run.begin
+}
+
+// moment is the line of one interval: its end in seconds, each direction, the
+// CPUs and the delay.
+func (s *TextSink) moment(run *textRun, directions ...result.Interval) string {
+	last := directions[len(directions)-1]
+	var t strings.Builder
+	fmt.Fprintf(&t, "%4s", shortSeconds(last.End))
+	if last.Stream != result.AllStreams {
+		fmt.Fprintf(&t, "  stream %-3d", last.Stream)
+	}
+	rtt := last.RTT
+	for _, i := range directions {
+		t.WriteString("  " + s.oneWay(run, i))
+		rtt = cmp.Or(rtt, i.RTT)
+	}
+	if last.Stream == result.AllStreams {
+		t.WriteString("  CPU " + s.c.cpus(last.CPU))
+		t.WriteString("  RTT " + orUnknown(rtt, func(d result.Delay) string { return FormatDelay(d.P50) }))
+	}
+	return t.String()
+}
+
+// shortSeconds is d in seconds with one decimal where that is not zero.
+func shortSeconds(d time.Duration) string {
+	return strconv.FormatFloat(math.Round(d.Seconds()*10)/10, 'f', -1, 64)
+}
+
+// oneWay is one direction of a line: its rate here, what became of its
+// datagrams, and the other end's rate where that is far from ours.
+func (s *TextSink) oneWay(run *textRun, i result.Interval) string {
+	elapsed := i.End - i.Start
+	t := fmt.Sprintf("%-8s %14s", i.Direction, orUnknown(rateOf(i.Local(), elapsed), FormatRate))
+	if run == nil || run.begin.Transport != result.UDP {
+		return t
+	}
+	lost := "lost " + lossText(i.Received)
+	if d := disorder(i.Received); d != "" {
+		lost += ", " + d
+	}
+	t += fmt.Sprintf("  %-8s", lost)
+	both := result.Total{Sent: i.Sent, Received: i.Received, Elapsed: elapsed}
+	if d := differ(&both); d != nil && math.Abs(*d) > differMuch {
+		t += "  there " + orUnknown(rateOf(i.Remote(), elapsed), FormatRate)
+	}
+	return t
+}
+
+// lossText is the loss that a receiver saw: "5 (0.01 %)".
+func lossText(received *result.View) string {
+	lost, ratio := lossOf(received)
+	if lost == nil {
+		return unknown
+	}
+	t := strconv.FormatInt(*lost, 10)
+	if ratio != nil && *lost > 0 {
+		t += " (" + FormatPercent(*ratio) + ")"
+	}
+	return t
+}
+
+// disorder lists what else happened to datagrams, or nothing.
+func disorder(received *result.View) string {
+	if received == nil {
+		return ""
+	}
+	var parts []string
+	for _, figure := range []struct {
+		n    *uint64
+		name string
+	}{
+		{received.Reordered, "reordered"},
+		{received.Duplicate, "duplicate"},
+		{received.Late, "late"},
+	} {
+		if figure.n != nil && *figure.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", *figure.n, figure.name))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// cpus is the busy share of both ends; a mark stands behind one above busyCPU.
+func (c TextConfig) cpus(cpu result.CPU) string {
+	return c.percent(cpu.Local) + " here, " + c.percent(cpu.Remote) + " there"
+}
+
+func (c TextConfig) percent(p *float64) string {
+	t := orUnknown(finite(p, 0), func(p float64) string { return strconv.FormatFloat(p, 'f', 0, 64) + " %" })
+	if busy(p) {
+		t = c.paint(red, t+" !")
+	}
+	return t
+}
+
+// note prints a remark and what to do about it.
+func (s *TextSink) note(n result.Note) {
+	if n.Level != result.Warning && !s.c.Verbose {
+		return
+	}
+	word := "note"
+	if n.Level == result.Warning {
+		word = s.c.paint(yellow, "warning")
+	}
+	line := word + ": " + clean(n.Text)
+	if run := s.runs[n.Run]; s.c.Many && run != nil {
+		line = word + ": " + peerOf(run.begin) + ": " + clean(n.Text)
+	}
+	if n.Hint != "" {
+		line += "\n  hint: " + clean(n.Hint)
+	}
+	if s.c.Notes == nil {
+		s.write([]byte(line + "\n"))
+		return
+	}
+	if _, err := io.WriteString(s.c.Notes, line+"\n"); err != nil && s.err == nil {
+		s.err = err
+	}
+}
+
+// end prints what still waits, and the summary of a run that had begun.
+func (s *TextSink) end(e result.End) {
+	run := s.runs[e.Run]
+	delete(s.runs, e.Run)
+	if run == nil {
+		return // nothing was agreed, nothing was measured: the error is all
+	}
+	if run.waiting != nil {
+		s.print(&run.begin, s.moment(run, *run.waiting))
+	}
+	s.write([]byte(summary(s.c, run.begin, e)))
+}

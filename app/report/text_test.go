@@ -1,0 +1,99 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/sonde-net/sonde/result"
+)
+
+func TestText(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		c      TextConfig
+		events []result.Event
+	}{
+		{"text-udp-both.txt", TextConfig{}, udpBoth()},
+		{"text-tcp-lost.txt", TextConfig{Streams: true, Many: true, Verbose: true}, tcpLost()},
+		{"text-colour.txt", TextConfig{Color: true}, udpBoth()},
+		{"text-refused.txt", TextConfig{}, refused()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var b bytes.Buffer
+			s := Text(&b, tt.c)
+			put(s, tt.events)
+			if err := s.Err(); err != nil {
+				t.Fatal(err)
+			}
+			if !tt.c.Color && strings.ContainsAny(b.String(), "\x1b\r") {
+				t.Error("there are escape codes or carriage returns")
+			}
+			if len(s.runs) != 0 {
+				t.Errorf("%d runs are still kept after their End", len(s.runs))
+			}
+			golden(t, tt.name, b.String())
+		})
+	}
+}
+
+func TestTextNotesElsewhere(t *testing.T) {
+	var results, notes bytes.Buffer
+	put(Text(&results, TextConfig{Notes: &notes}), udpBoth())
+	if strings.Contains(results.String(), "warning") {
+		t.Errorf("a warning is among the results:\n%s", &results)
+	}
+	want := "warning: CPU of the far end is at 72 %\n  hint: test through the router, not to it\n"
+	if got := notes.String(); got != want {
+		t.Errorf("notes = %q, want %q", got, want)
+	}
+}
+
+// A direction that never comes must not hold back the other for ever.
+func TestTextOneDirectionMissing(t *testing.T) {
+	events := udpBoth()
+	var b bytes.Buffer
+	s := Text(&b, TextConfig{})
+	s.Put(events[0])
+	s.Put(events[1]) // download 1
+	s.Put(events[3]) // download 2
+	s.Put(events[len(events)-1])
+	if n := strings.Count(b.String(), "\n   1  download"); n != 1 {
+		t.Errorf("line 1 was printed %d times", n)
+	}
+	if n := strings.Count(b.String(), "\n   2  download"); n != 1 {
+		t.Errorf("line 2 was printed %d times", n)
+	}
+}
+
+// Text from a peer must not reach the terminal as anything but text.
+func TestTextHostile(t *testing.T) {
+	var b bytes.Buffer
+	s := Text(&b, TextConfig{Many: true})
+	begin := tcpLost()[0].(result.Begin)
+	begin.Account = "a\x1b]0;pwned\x07\r\nb\u202ec"
+	s.Put(begin)
+	s.Put(result.Note{Head: begin.Head, Level: result.Warning, Text: "said \x9b31m\xff"})
+	if strings.ContainsAny(b.String(), "\x1b\x07\r\u202e\u009b") || strings.Count(b.String(), "\n") != 2 {
+		t.Errorf("control characters came through: %q", b.String())
+	}
+}
+
+type brokenWriter struct{ n int }
+
+var errBroken = errors.New("broken pipe")
+
+func (w *brokenWriter) Write([]byte) (int, error) {
+	w.n++
+	return 0, errBroken
+}
+
+func TestErrIsKept(t *testing.T) {
+	w := &brokenWriter{}
+	s := Text(w, TextConfig{})
+	put(s, udpBoth())
+	if !errors.Is(s.Err(), errBroken) || w.n != 1 {
+		t.Errorf("Err = %v after %d writes, want %v after 1", s.Err(), w.n, errBroken)
+	}
+}
