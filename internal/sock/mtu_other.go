@@ -1,0 +1,8 @@
+//go:build !linux
+
+package sock
+
+import "net/netip"
+
+// PathMTU is false: this system does not tell.
+func PathMTU(netip.AddrPort) (mtu int, ok bool) { return 0, false }

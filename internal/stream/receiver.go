@@ -1,0 +1,107 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/internal/stat"
+	"github.com/sonde-net/sonde/result"
+)
+
+// A Mark is what the header of a datagram tells.
+type Mark struct {
+	Seq  uint32
+	Sent time.Time // by the sender's clock; zero when the protocol carries none
+}
+
+// mostSources is how many sources a Receiver follows unless told.
+const mostSources = 256
+
+// A Receiver counts numbered datagrams.
+type Receiver struct {
+	Conn sock.PacketConn
+	// Accept says whose datagrams belong to the test; the others are not counted
+	// at all. Nil accepts all.
+	Accept func(from netip.AddrPort) bool
+	// Parse reads the protocol's header from the front of a datagram. False
+	// means that it carries no number: only its bytes count. Nil: none does.
+	Parse func(payload []byte) (Mark, bool)
+	// Header is how many bytes Parse needs; it may be given no more than these.
+	Header int
+	// Source is called once for each new source, before its first datagram is
+	// counted. Nil: nobody wants to know.
+	Source   func(from netip.AddrPort)
+	Overhead int  // header bytes that the protocol counts into each datagram
+	Common   bool // all sources number from one sequence; else see numbering
+	Sources  int  // most sources followed; 0 means 256; of more only the bytes count
+	Budget   *admit.Budget
+
+	mu     sync.Mutex // guards what follows; Run takes it once a batch
+	bytes  uint64
+	wire   uint64
+	count  uint64
+	last   time.Time
+	seen   numbering
+	jitter stat.Jitter
+}
+
+// Run receives until ctx ends, then returns nil. It fails when the budget is
+// gone (*admit.ExceededError) and when the socket fails. It may be called once.
+func (r *Receiver) Run(ctx context.Context) error {
+	release, err := endWith(ctx, r.Conn.SetReadDeadline)
+	if err != nil {
+		return fmt.Errorf("receive: %w", err)
+	}
+	defer release()
+	defer ownThread(r.Conn)()
+	b := newBatches(r)
+	for ctx.Err() == nil {
+		n, err := r.Conn.ReadBatch(b.room())
+		if err != nil {
+			if ctx.Err() != nil || sock.IsLoss(err) {
+				continue // a lost datagram of ours that was answered by ICMP
+			}
+			return fmt.Errorf("receive: %w", err)
+		}
+		if err := b.take(n, time.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Last is when the latest datagram of the test came; zero if none did.
+func (r *Receiver) Last() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
+// View is what came so far. It may be called while Run runs.
+func (r *Receiver) View() result.View {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := result.View{Bytes: r.bytes, Packets: result.Some(r.count)}
+	if r.Overhead > 0 {
+		v.WireBytes = result.Some(r.wire)
+	}
+	if n, ok := r.Conn.Dropped(); ok {
+		v.Dropped = &n
+	}
+	if r.Parse == nil {
+		return v
+	}
+	c := r.seen.counts()
+	v.Lost, v.Late = &c.Lost, &c.Late
+	v.Reordered, v.Duplicate = &c.Reordered, &c.Duplicate
+	v.LossRuns = &result.LossRuns{Count: c.Runs, Longest: c.Longest}
+	if j, ok := r.jitter.Value(); ok {
+		v.Jitter = &j
+	}
+	return v
+}

@@ -1,0 +1,88 @@
+// Package stream moves bulk bytes one way, over TCP or UDP: it paces, counts
+// and spends them, and gives snapshots of the counters. Every protocol that
+// measures throughput stands on it.
+//
+// A Run is one goroutine, the owner of its counters. It ends when its context
+// does, within milliseconds: a past deadline wakes the call it may be blocked
+// in. It then returns nil, whatever the context's cause; an error says why it
+// could not go on.
+//
+// Budgets are spent per batch, before the bytes move where we send, and as they
+// come where we receive.
+package stream
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/sock"
+)
+
+// smallBatch is the most that moves in one go when the budget is nearly gone,
+// so that several streams can share the rest.
+const smallBatch = 64 << 10
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// endWith makes calls of a connection end when ctx does. The deadline is lifted
+// first, as the connection may have served an earlier run, and stays past after
+// ctx has ended. The caller of endWith calls release when it is done.
+func endWith(ctx context.Context, setDeadline func(time.Time) error) (release func(), err error) {
+	if err := setDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(woken)
+		// A connection that is closed already has woken its callers itself.
+		_ = setDeadline(longAgo)
+	})
+	return func() {
+		if !stop() {
+			<-woken
+		}
+	}, nil
+}
+
+// ownThread gives the goroutine a thread of its own while it serves a socket
+// that blocks the thread, and returns how to give it back.
+func ownThread(conn any) (release func()) {
+	if !sock.OnKernel(conn) {
+		return func() {}
+	}
+	runtime.LockOSThread()
+	return runtime.UnlockOSThread
+}
+
+// batch is how many of want bytes may move at once under b: less near its end,
+// 0 when nothing is left.
+func batch(b *admit.Budget, want int) int {
+	left, limited := b.Left()
+	if !limited {
+		return want
+	}
+	// A sixteenth of what is left, so that others find something too.
+	share := max(left/16, smallBatch)
+	return int(min(uint64(want), share, left))
+}
+
+// spendReceived takes n received bytes out of b. When fewer are left they are
+// all taken, since the bytes have moved.
+func spendReceived(b *admit.Budget, n int) error {
+	err := b.Spend(n)
+	for err != nil {
+		left, _ := b.Left()
+		if left == 0 || b.Spend(int(min(left, uint64(n)))) == nil {
+			break
+		}
+	}
+	return err
+}
+
+// isDeadline reports whether err is that of a deadline.
+func isDeadline(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -1,0 +1,118 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/result"
+)
+
+// Buffers of a receiver that looks at the bytes: it grows to what comes at once.
+const (
+	smallBuffer = 64 << 10
+	largeBuffer = 1 << 20
+)
+
+// A TCPReceiver counts what comes on one connection.
+type TCPReceiver struct {
+	Conn sock.BulkConn
+	// Scan sees every byte and says how many of them were data. Nil: nobody
+	// looks, all are data and the kernel may throw them away.
+	Scan   func(p []byte) (data int)
+	Budget *admit.Budget
+
+	mu    sync.Mutex // guards what follows
+	bytes uint64
+	last  time.Time
+}
+
+// Run receives until ctx ends, then returns nil, or until the peer closes: then
+// it returns io.EOF. It fails when the budget is gone (*admit.ExceededError)
+// and when the connection does. It may be called once.
+func (r *TCPReceiver) Run(ctx context.Context) error {
+	release, err := endWith(ctx, r.Conn.SetReadDeadline)
+	if err != nil {
+		return fmt.Errorf("receive: %w", err)
+	}
+	defer release()
+	defer ownThread(r.Conn)()
+	receive := r.discard
+	if r.Scan != nil {
+		receive = r.scanner()
+	}
+	for ctx.Err() == nil {
+		data, err := receive(max(1, batch(r.Budget, mostBytes)))
+		if spent := spendReceived(r.Budget, data); spent != nil {
+			return spent
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			return io.EOF
+		case ctx.Err() != nil:
+			return nil
+		default:
+			return fmt.Errorf("receive: %w", err)
+		}
+	}
+	return nil
+}
+
+// Last is when bytes came last, data or not; zero if none did.
+func (r *TCPReceiver) Last() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
+// View is what came so far. It may be called while Run runs.
+func (r *TCPReceiver) View() result.View {
+	r.mu.Lock()
+	v := result.View{Bytes: r.bytes}
+	r.mu.Unlock()
+	if info, ok := r.Conn.Info(); ok {
+		v.TCP = &info
+	}
+	return v
+}
+
+// count books n bytes that came, of which so many were data.
+func (r *TCPReceiver) count(n, data int) {
+	if n == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = time.Now()
+	r.bytes += uint64(data)
+}
+
+// discard receives at most so many bytes that nobody looks at.
+func (r *TCPReceiver) discard(most int) (data int, err error) {
+	n, err := r.Conn.Discard(most)
+	r.count(n, n)
+	return n, err
+}
+
+// scanner returns a function that receives at most so many bytes and shows them
+// to Scan.
+func (r *TCPReceiver) scanner() func(most int) (data int, err error) {
+	buf := make([]byte, smallBuffer)
+	return func(most int) (data int, err error) {
+		n, err := r.Conn.Read(buf[:min(most, len(buf))])
+		if n > 0 {
+			data = r.Scan(buf[:n])
+		}
+		r.count(n, data)
+		if n == len(buf) && n < largeBuffer {
+			buf = make([]byte, 2*n)
+		}
+		return data, err
+	}
+}
