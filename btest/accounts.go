@@ -1,0 +1,71 @@
+package btest
+
+import (
+	"crypto/rand"
+
+	"github.com/sonde-net/sonde/btest/auth"
+	"github.com/sonde-net/sonde/btest/wire"
+)
+
+// An Account may log in to a server.
+type Account struct {
+	Record   auth.Record // for EC-SRP5; the password cannot be read from it
+	Password *string     // for MD5, which needs it; nil means the account refuses MD5
+	Disabled bool
+}
+
+// Accounts looks up who may log in. It must be safe for concurrent use, and
+// its lookups should take equal time for known and unknown names.
+type Accounts interface {
+	Account(name string) (Account, bool)
+}
+
+// AnyName as a name in a List stands for every name that is not in it: with a
+// password alone, any user name will do.
+const AnyName = "*"
+
+// A List is a fixed set of accounts, by name.
+type List map[string]Secret
+
+// A Secret is a password in memory, the form a command line or a file gives.
+type Secret struct {
+	Password string
+	NoMD5    bool // refuse MD5 logins, which expose a hash to guessing
+}
+
+// NewList prepares l for logins. EC-SRP5 records get a fresh salt.
+func NewList(l List) Accounts {
+	made := &list{secrets: l, salts: map[string][wire.SaltLen]byte{}}
+	rand.Read(made.secret[:])
+	for name := range l {
+		var salt [wire.SaltLen]byte
+		rand.Read(salt[:])
+		made.salts[name] = salt
+	}
+	return made
+}
+
+type list struct {
+	secrets List
+	salts   map[string][wire.SaltLen]byte
+	secret  [32]byte
+}
+
+// Account implements Accounts.
+func (l *list) Account(name string) (Account, bool) {
+	s, ok := l.secrets[name]
+	salt := l.salts[name]
+	if !ok {
+		if s, ok = l.secrets[AnyName]; ok {
+			salt = auth.Decoy(l.secret, name).Salt // the same on each try
+		}
+	}
+	if !ok {
+		return Account{Record: auth.Decoy(l.secret, name)}, false
+	}
+	a := Account{Record: auth.NewRecord(name, s.Password, salt)}
+	if !s.NoMD5 {
+		a.Password = &s.Password
+	}
+	return a, true
+}

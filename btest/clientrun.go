@@ -1,0 +1,419 @@
+package btest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/result"
+)
+
+// Run runs the test and returns when it is over: when the duration is, when ctx
+// ends, when the server goes. It puts what was measured, and one result.End,
+// into sink; the error is the one in the End.
+func (c *Client) Run(ctx context.Context, sink result.Sink) error {
+	r := &clientRun{Client: *c, log: c.Log, sink: sink}
+	r.head = result.Head{Run: result.NewID(), Time: time.Now(), Protocol: Protocol, Role: result.Client}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	if r.Direction == 0 {
+		r.Direction = result.Down
+	}
+	if r.Interval == 0 {
+		r.Interval = time.Second
+	}
+	end := r.run(ctx)
+	sink.Put(end)
+	return end.Err
+}
+
+// A clientRun is one run of a Client.
+type clientRun struct {
+	Client
+	head result.Head
+	sink result.Sink
+	log  *slog.Logger
+	load load
+	next int // number of the next connection, for Trace
+
+	target string // host:port
+}
+
+// run is the whole run; a failure before any data has an End without totals.
+func (c *clientRun) run(ctx context.Context) result.End {
+	end, err := c.attempt(ctx)
+	if err != nil {
+		end = result.End{Head: c.head, Err: c.place(ctx, err)}
+		end.Time = time.Now()
+		end.Reason = result.ReasonFailed
+		if code := result.CodeOf(end.Err); code == result.CodeInterrupted || code == result.CodeTerminated {
+			end.Reason = result.ReasonInterrupted
+		}
+	}
+	return end
+}
+
+// attempt goes through the handshake and runs the data phase.
+func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
+	if err := c.Validate(); err != nil {
+		return result.End{}, &result.Error{Word: result.CodeUsage, Err: err}
+	}
+	host, port, _ := splitTarget(c.Target)
+	c.target = net.JoinHostPort(host, port)
+	sampling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go c.load.run(sampling)
+
+	conn, err := c.dial(ctx, c.target)
+	if err != nil {
+		return result.End{}, err
+	}
+	ctrl, release := newControl(ctx, conn)
+	reply, method, err := c.handshake(ctrl)
+	if err != nil {
+		release()
+		conn.Close()
+		return result.End{}, err
+	}
+	c.warnOfRates()
+	t := c.newTest(conn, method)
+	t.begin(ctx)
+	defer t.stop(nil)
+	if c.UDP {
+		return c.runUDP(ctx, t, ctrl, release)
+	}
+	release()
+	return c.runTCP(ctx, t, conn, reply.Token)
+}
+
+// dial opens a TCP connection.
+func (c *clientRun) dial(ctx context.Context, target string) (net.Conn, error) {
+	limit := c.ConnectTime
+	if limit == 0 {
+		limit = 3 * time.Second
+	}
+	dial := c.Dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	network := c.Network
+	if network == "" {
+		network = "tcp"
+	}
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn, err := dial(within, network, target)
+	if err != nil {
+		return nil, c.unreachable(ctx, target, limit, err)
+	}
+	c.next++
+	return traced(conn, c.Trace, c.next), nil
+}
+
+// unreachable says why a connection could not be made and what to try.
+func (c *clientRun) unreachable(ctx context.Context, target string, limit time.Duration, err error) error {
+	var name *net.DNSError
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &result.Error{Word: result.CodeRefused, Text: "connection refused",
+			Hint: "enable it on the router: /tool/bandwidth-server set enabled=yes"}
+	case errors.As(err, &name):
+		return &result.Error{Word: result.CodeUnreachable, Text: name.Err + ": " + strconv.Quote(name.Name), Hint: "check the name, or give an address"}
+	case errors.Is(err, context.DeadlineExceeded) || silent(err) || isTimeout(err):
+		return &result.Error{Word: result.CodeUnreachable, Text: fmt.Sprintf("no answer within %v", limit),
+			Hint: "is a server running there, and does a firewall let TCP port " + portOf(target) + " in?"}
+	}
+	return &result.Error{Word: result.CodeUnreachable, Err: err}
+}
+
+func portOf(target string) string {
+	_, port, _ := net.SplitHostPort(target)
+	return port
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+// handshake says what we want and logs in.
+func (c *clientRun) handshake(ctrl *control) (wire.Reply, string, error) {
+	if err := readHello(ctrl); err != nil {
+		return wire.Reply{}, "", err
+	}
+	b, _ := c.command().AppendBinary(nil)
+	if err := ctrl.write("command", b); err != nil {
+		return wire.Reply{}, "", err
+	}
+	b, err := ctrl.read("answer to the command", wire.ReplyLen)
+	if err != nil {
+		return wire.Reply{}, "", c.closedEarly(err)
+	}
+	r, err := wire.ParseReply(b)
+	if err != nil {
+		return wire.Reply{}, "", protocolError(err, "")
+	}
+	return c.login(ctrl, r)
+}
+
+func readHello(ctrl *control) error {
+	b, err := ctrl.read("hello", wire.HelloLen)
+	if err != nil {
+		if gone(err) {
+			return &result.Error{Word: result.CodeRefused, Err: err, Hint: "the server closes at once: it may be full, or allow other addresses only"}
+		}
+		return protocolError(err, "is that a bandwidth-test server?")
+	}
+	if [wire.HelloLen]byte(b) != wire.Hello {
+		return protocolError(fmt.Errorf("not a btest server: it begins with % x", b), "the MikroTik bandwidth test usually listens on TCP port 2000")
+	}
+	return nil
+}
+
+// closedEarly explains a server that closes on the command.
+func (c *clientRun) closedEarly(err error) error {
+	if gone(err) {
+		return &result.Error{Word: result.CodeRefused, Err: err, Hint: "the server closes on the command: it may be full, or not know this kind of test"}
+	}
+	return err
+}
+
+// command is the order for the test, as RouterOS would give it.
+func (c *clientRun) command() wire.Command {
+	cmd := wire.Command{
+		Transport:  wire.TCP,
+		Direction:  seenByServer(c.Direction),
+		Zeros:      !c.Random,
+		Size:       wire.DefaultTCPSize,
+		ServerRate: carried(c.DownRate),
+		ClientRate: carried(c.UpRate),
+	}
+	if c.UDP {
+		cmd.Transport, cmd.Size = wire.UDP, wire.DefaultUDPSize
+	}
+	if c.DownSize != 0 {
+		cmd.Size = uint16(c.DownSize)
+	}
+	if c.Connections > 1 {
+		cmd.Streams = uint8(c.Connections)
+	}
+	return cmd
+}
+
+// carried is a rate as the command carries it: 32 bits, and no limit beyond.
+func carried(rate uint64) uint32 {
+	if rate > wire.MaxRate {
+		return 0
+	}
+	return uint32(rate)
+}
+
+// warnOfRates says what the command could not carry.
+func (c *clientRun) warnOfRates() {
+	if c.Direction.Has(result.Down) && c.DownRate > wire.MaxRate {
+		c.note("rate_not_carried", fmt.Sprintf("a download limit of %d bit/s cannot be told to the server, which sends without one", c.DownRate),
+			fmt.Sprintf("btest carries at most %d bit/s", uint64(wire.MaxRate)))
+	}
+	if c.Direction.Has(result.Up) && c.UpRate > wire.MaxRate {
+		c.note("rate_not_carried", fmt.Sprintf("the upload limit of %d bit/s is held here but cannot be told to the server", c.UpRate),
+			fmt.Sprintf("btest carries at most %d bit/s", uint64(wire.MaxRate)))
+	}
+}
+
+func (c *clientRun) note(code, text, hint string) {
+	n := result.Note{Head: c.head, Level: result.Warning, Code: code, Text: text, Hint: hint}
+	n.Time = time.Now()
+	c.sink.Put(n)
+}
+
+// upSize is the size of our writes or packets.
+func (c *clientRun) upSize() int {
+	switch {
+	case c.UpSize != 0:
+		return c.UpSize
+	case c.UDP:
+		return wire.DefaultUDPSize
+	}
+	return wire.DefaultTCPSize
+}
+
+// newTest puts the Begin of the run and makes its data phase.
+func (c *clientRun) newTest(conn net.Conn, method string) *test {
+	b := result.Begin{
+		Head: c.head, Transport: result.TCP, Direction: c.Direction, Target: c.target,
+		Peer: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()),
+		Streams: max(1, c.Connections), Size: c.upSize(), DownRate: c.DownRate, UpRate: c.UpRate,
+		Duration: c.Duration, Login: method,
+	}
+	b.Time = time.Now()
+	if method != LoginNone {
+		b.Account = c.Account
+	}
+	if c.UDP {
+		b.Transport = result.UDP
+		b.Size = wire.PayloadLen(b.Size, b.Peer.Addr())
+	}
+	c.sink.Put(b)
+	return &test{
+		head: c.head, sink: c.sink, log: c.log, direction: c.Direction, zeros: !c.Random,
+		size: c.upSize(), rate: c.UpRate, interval: c.Interval, duration: c.Duration,
+		counters: c.Counters, load: &c.load,
+	}
+}
+
+// runTCP opens the further connections and runs the test on all.
+func (c *clientRun) runTCP(ctx context.Context, t *test, first net.Conn, token wire.Token) (result.End, error) {
+	p := newTCPPhase(t)
+	if err := p.add(first); err != nil {
+		return result.End{}, err
+	}
+	if c.Connections > 1 {
+		t.wg.Go(func() { c.joinAll(t.ctx, p, addrPort(first.RemoteAddr()).String(), token) })
+	}
+	return t.run(p), nil
+}
+
+// joinAll opens the connections after the first, those that fail are left out.
+func (c *clientRun) joinAll(ctx context.Context, p *tcpPhase, target string, token wire.Token) {
+	if token.IsZero() {
+		c.note("one_connection", fmt.Sprintf("the server has no multi-connection tests: one connection instead of %d", c.Connections), "")
+		return
+	}
+	var failed int
+	var last error
+	for range c.Connections - 1 {
+		conn, err := c.join(ctx, target, token)
+		if err == nil {
+			err = p.add(conn)
+		}
+		if err != nil {
+			failed, last = failed+1, err
+		}
+	}
+	if failed > 0 && ctx.Err() == nil {
+		c.note("fewer_connections", fmt.Sprintf("%d of %d connections could not be opened: %v", failed, c.Connections, last), "the server may limit the connections of one address")
+	}
+}
+
+// join opens one further connection: no login, the token is enough.
+func (c *clientRun) join(ctx context.Context, target string, token wire.Token) (net.Conn, error) {
+	conn, err := c.dial(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	ctrl, release := newControl(ctx, conn)
+	defer release()
+	fail := func(err error) (net.Conn, error) { conn.Close(); return nil, err }
+	if err := readHello(ctrl); err != nil {
+		return fail(err)
+	}
+	if err := ctrl.write("join", token.AppendJoin(nil)); err != nil {
+		return fail(err)
+	}
+	b, err := ctrl.read("answer to the join", wire.ReplyLen)
+	if err != nil {
+		return fail(err)
+	}
+	if r, err := wire.ParseReply(b); err != nil || r.Verdict != wire.Go {
+		return fail(&wire.BytesError{Message: "answer to the join", Bytes: b})
+	}
+	return conn, nil
+}
+
+// runUDP learns the server's port, opens ours above it and runs the test.
+func (c *clientRun) runUDP(ctx context.Context, t *test, ctrl *control, release func()) (result.End, error) {
+	defer release()
+	port, err := readPort(ctrl)
+	if err != nil {
+		ctrl.conn.Close()
+		return result.End{}, err
+	}
+	server := addrPort(ctrl.conn.RemoteAddr()).Addr()
+	local := addrPort(ctrl.conn.LocalAddr()).Addr()
+	var conns []sock.PacketConn
+	for k := range max(1, c.Connections) {
+		at := netip.AddrPortFrom(local, port+wire.ClientPort+uint16(k))
+		conn, err := listenPackets(ctx, c.ListenPacket, at)
+		if err != nil {
+			for _, c := range conns {
+				c.Close()
+			}
+			ctrl.conn.Close()
+			return result.End{}, portTaken(at, err)
+		}
+		conns = append(conns, conn)
+	}
+	release()
+	return newUDPPhase(t, ctrl.conn, conns, netip.AddrPortFrom(server, port), len(conns)).run(), nil
+}
+
+// portTaken says that the one port that the protocol leaves us is not free.
+func portTaken(at netip.AddrPort, err error) error {
+	hint := "the server announced it and the protocol has no way to ask for another"
+	if errors.Is(err, syscall.EADDRINUSE) {
+		hint = "another program, or another test, holds it; " + hint
+	}
+	return &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("our UDP port %v", at), Err: err, Hint: hint}
+}
+
+// readPort reads the announcement of the server's UDP port. btest-opensource
+// says "go" twice after an MD5 login: then the first two bytes of the second
+// one read as port 256 and its rest lies before the true port.
+func readPort(ctrl *control) (uint16, error) {
+	b, err := ctrl.read("UDP port", wire.PortLen)
+	if err != nil {
+		return 0, err
+	}
+	port, err := wire.ParsePort(b)
+	if err != nil {
+		return 0, protocolError(err, "")
+	}
+	if port != 0x0100 {
+		return port, nil
+	}
+	ctrl.time = 50 * time.Millisecond
+	if b, err = ctrl.read("UDP port", 2+wire.PortLen); err != nil || b[0] != 0 || b[1] != 0 {
+		return port, nil
+	}
+	if true, err := wire.ParsePort(b[2:]); err == nil && true >= 1024 {
+		return true, nil
+	}
+	return port, nil
+}
+
+// place adds what was attempted to an error.
+func (c *clientRun) place(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		if _, ok := errors.AsType[result.Coder](err); ok {
+			return err
+		}
+		return &result.Error{Word: result.CodeInterrupted, Text: "stopped before the test began"}
+	}
+	e, ok := errors.AsType[*result.Error](err)
+	if !ok {
+		word := result.CodeProtocol
+		if silent(err) || isTimeout(err) {
+			word = result.CodeUnreachable
+		}
+		e = &result.Error{Word: word, Err: err}
+	}
+	if e.Word == result.CodeUsage {
+		return e
+	}
+	target := c.target
+	if target == "" {
+		target = c.Target
+	}
+	return &result.Error{Word: e.Word, Text: "btest " + target, Hint: e.Hint, Err: e}
+}

@@ -1,0 +1,210 @@
+package btest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/result"
+)
+
+// A test is the data phase of one run at one end, from the agreed command to
+// the End. Its life is one call of run:
+//
+//	first data ── intervals ── a cause ── last words ── End
+//
+// Whatever ends it (time up, budget, peer gone, operator) goes through stop:
+// the first cause wins, the senders end, what was counted is frozen; a client
+// that sent then waits for the last status before everything is closed.
+type test struct {
+	head      result.Head
+	sink      result.Sink
+	log       *slog.Logger
+	direction result.Direction
+	zeros     bool
+	size      int    // bytes per write (TCP) or packet with headers (UDP) that this end sends
+	rate      uint64 // limit of our sending, bit/s; 0 is none
+	interval  time.Duration
+	duration  time.Duration // of data; 0 until something else ends it
+	budget    *admit.Budget
+	counters  *admit.Counters
+	load      *load
+
+	ctx   context.Context // of the senders; its cause is why the test ended
+	stop  context.CancelCauseFunc
+	hear  context.Context // of everything that only listens
+	quiet context.CancelFunc
+	wg    sync.WaitGroup
+	meter meter
+}
+
+// A phase is what TCP and UDP do differently.
+type phase interface {
+	ways() []*way
+	firstData() time.Time    // when the first data came; zero before
+	lastSign() time.Time     // when the latest sign of the peer came
+	remoteCPU() *float64     // nil if the peer does not tell
+	reported() time.Duration // time that the peer's reports cover
+	sendStatuses(n uint32)   // the n-th, from 1
+	close()                  // all connections of the test
+}
+
+// transmits and receives tell what our end does.
+func (t *test) transmits() bool { return t.direction.Has(sent(t.head.Role)) }
+func (t *test) receives() bool  { return t.direction.Has(result.Both &^ sent(t.head.Role)) }
+
+// begin makes the contexts of a test.
+func (t *test) begin(parent context.Context) {
+	t.ctx, t.stop = context.WithCancelCause(parent)
+	t.hear, t.quiet = context.WithCancel(context.WithoutCancel(parent))
+}
+
+// run measures until something stops the test, closes everything and returns
+// the End. The goroutines of p run in t.wg.
+func (t *test) run(p phase) result.End {
+	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, ways: p.ways()}
+	defer t.counters.Begin()()
+	t.wg.Go(func() { t.watch(p) })
+	t.wg.Go(func() { t.beat(p) })
+	t.measure(p)
+
+	final := t.meter.snapshot(time.Now())
+	cause := context.Cause(t.ctx)
+	if t.head.Role == result.Client && t.transmits() && !gone(cause) && !errors.Is(cause, errPeerClosed) && !errors.Is(cause, errPeerSilent) {
+		t.lastWords(p, final.at)
+	}
+	t.quiet()
+	p.close()
+	t.wg.Wait()
+	if !t.meter.start.IsZero() {
+		t.meter.close(final, t.cpu(p))
+	}
+	end := t.meter.end(final)
+	end.Reason, end.Err = t.explain(cause)
+	return end
+}
+
+// measure closes an interval whenever its time is over, from the first data
+// until the test is stopped. An end that sends begins at once.
+func (t *test) measure(p phase) {
+	if !t.transmits() {
+		if !t.awaitData(p) {
+			return
+		}
+		t.meter.start = p.firstData()
+	} else {
+		t.meter.start = time.Now()
+	}
+	if t.duration > 0 {
+		left := t.duration - time.Since(t.meter.start)
+		defer time.AfterFunc(left, func() { t.stop(errDone) }).Stop()
+	}
+	for n := range pace.Ticks(t.ctx, t.interval) {
+		if n > 0 {
+			t.meter.close(t.meter.snapshot(time.Now()), t.cpu(p))
+		}
+	}
+}
+
+// awaitData waits for the first data; false when the test ended before.
+func (t *test) awaitData(p phase) bool {
+	for range pace.Ticks(t.ctx, 2*time.Millisecond) {
+		if !p.firstData().IsZero() {
+			return true
+		}
+	}
+	return !p.firstData().IsZero()
+}
+
+// now is the head of an event that happens now.
+func (t *test) now() result.Head {
+	h := t.head
+	h.Time = time.Now()
+	return h
+}
+
+func (t *test) cpu(p phase) result.CPU {
+	return result.CPU{Local: t.load.busy(), Remote: p.remoteCPU()}
+}
+
+// beat sends our statuses, each second on a fixed schedule.
+func (t *test) beat(p phase) {
+	for n := range pace.Ticks(t.ctx, statusEvery) {
+		if n > 0 {
+			p.sendStatuses(uint32(n))
+		}
+	}
+}
+
+// watch stops the test when the peer has been silent for too long.
+func (t *test) watch(p phase) {
+	start := time.Now()
+	for range pace.Ticks(t.ctx, silenceTime/16) {
+		last := p.lastSign()
+		if last.Before(start) {
+			last = start
+		}
+		if time.Since(last) >= silenceTime {
+			t.stop(errPeerSilent)
+		}
+	}
+}
+
+// lastWords waits a little for the report on the last second before at.
+func (t *test) lastWords(p phase, at time.Time) {
+	whole := at.Sub(t.meter.start).Truncate(statusEvery)
+	if p.reported() == 0 && whole > 2*statusEvery {
+		return // a peer that reports nothing
+	}
+	wait, cancel := context.WithTimeout(t.hear, lastWords)
+	defer cancel()
+	for range pace.Ticks(wait, 5*time.Millisecond) {
+		if p.reported() >= whole {
+			return
+		}
+	}
+}
+
+// explain turns the cause that ended the test into its reason and its error.
+func (t *test) explain(cause error) (reason string, err error) {
+	after := t.meter.before.Round(time.Millisecond)
+	peer := "server"
+	if t.head.Role == result.Server {
+		peer = "client"
+	}
+	switch {
+	case errors.Is(cause, errDone):
+		return result.ReasonDone, nil
+	case errors.Is(cause, errShutdown):
+		return result.ReasonShutdown, nil
+	case errors.Is(cause, errMaxDuration):
+		return result.ReasonMaxDuration, &admit.RefusedError{Word: result.ReasonMaxDuration, Text: cause.Error()}
+	case errors.Is(cause, errPeerSilent) || silent(cause):
+		return result.ReasonPeerSilent, &result.Error{Word: result.CodePeerLost,
+			Text: fmt.Sprintf("nothing came from the %s for %v, after %v of data", peer, silenceTime, after),
+			Hint: "the path or the peer is gone; what was measured until then is above"}
+	case errors.Is(cause, errPeerClosed) || gone(cause):
+		if t.head.Role == result.Server {
+			return result.ReasonClientGone, nil // how a client ends a test
+		}
+		return result.ReasonServerGone, &result.Error{Word: result.CodePeerLost,
+			Text: fmt.Sprintf("the server closed the connection after %v of data", after),
+			Hint: "it may limit the duration of a test, or have been stopped"}
+	case errors.Is(cause, context.Canceled):
+		return result.ReasonInterrupted, &result.Error{Word: result.CodeInterrupted, Text: fmt.Sprintf("stopped after %v of data", after)}
+	}
+	var coder result.Coder
+	if errors.As(cause, &coder) {
+		switch coder.Code() {
+		case result.CodeInterrupted, result.CodeTerminated:
+			return result.ReasonInterrupted, cause
+		}
+		return coder.Code(), cause
+	}
+	return result.ReasonFailed, cause
+}

@@ -1,0 +1,376 @@
+package btest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/internal/stream"
+	"github.com/sonde-net/sonde/result"
+)
+
+// udpPhase is the data phase of a UDP test: datagrams between one server port
+// and one or several client ports, statuses both ways on the control
+// connection.
+type udpPhase struct {
+	*test
+	control net.Conn
+	peer    netip.Addr
+	ports   int // that the client sends from, at least one
+	flows   []*flow
+	rate    *pace.Rate // of our sending, shared by the flows in equal parts
+	reports reports    // statuses of the far end
+
+	mu      sync.Mutex       // guards what follows
+	sources []netip.AddrPort // the client's ports that datagrams came from
+	spread  bool             // send to all of sources in turn
+	turn    int
+	adapt   *adapter // nil with a fixed rate
+	acked   uint64   // bytes sent, with headers, when the last status came
+	told    uint64   // bytes received, with headers, that our statuses have told
+}
+
+// A flow is one socket of the test.
+type flow struct {
+	conn   sock.PacketConn
+	sender *stream.Sender // nil when our end does not send
+	recv   *stream.Receiver
+	to     atomic.Pointer[netip.AddrPort]
+}
+
+// newUDPPhase takes over control and the sockets; to is where the flows send,
+// ports how many ports the client sends from.
+func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.AddrPort, ports int) *udpPhase {
+	over := wire.Overhead(to.Addr())
+	payload := wire.PayloadLen(t.size, to.Addr())
+	p := &udpPhase{test: t, control: control, peer: to.Addr(), ports: ports, rate: pace.NewRate(0)}
+	p.reports = reports{perPacket: over, payload: payload}
+	for _, c := range conns {
+		f := &flow{conn: c}
+		f.to.Store(&to)
+		f.recv = &stream.Receiver{
+			Conn: c, Accept: p.accept, Parse: parseMark, Header: wire.SequenceLen,
+			Overhead: over, Source: func(from netip.AddrPort) { p.learn(f, from) },
+		}
+		if t.receives() {
+			f.recv.Budget = t.budget
+		}
+		if t.transmits() {
+			f.sender = &stream.Sender{
+				Conn: c, To: func() netip.AddrPort { return p.to(f) }, Size: payload, Stamp: stamp,
+				Rate: p.rate, Overhead: over, Budget: t.budget,
+			}
+			if !t.zeros {
+				f.sender.Fill = func(b []byte) { wire.FillRandom(b, randomWords()) }
+			}
+		}
+		p.flows = append(p.flows, f)
+	}
+	p.setRate(t.rate)
+	if t.rate == 0 && t.transmits() {
+		p.adapt = &adapter{}
+		p.setRate(p.adapt.begin(time.Now()))
+	}
+	return p
+}
+
+// setRate shares bits per second among the flows.
+func (p *udpPhase) setRate(bps uint64) { p.rate.Set(bps / uint64(len(p.flows))) }
+
+// stamp numbers a datagram; the numbers begin at 1.
+func stamp(b []byte, seq uint64, _ time.Time) { wire.PutSequence(b, uint32(seq)+1) }
+
+func parseMark(b []byte) (stream.Mark, bool) {
+	seq, err := wire.ParseSequence(b)
+	return stream.Mark{Seq: seq}, err == nil
+}
+
+// accept takes datagrams from the control connection's peer only.
+func (p *udpPhase) accept(from netip.AddrPort) bool {
+	return from.Addr().Unmap().WithZone("") == p.peer.WithZone("")
+}
+
+// learn turns our sending towards the port that the peer's datagrams really
+// come from: a NAT may have changed it. A client's extra ports are left alone.
+func (p *udpPhase) learn(f *flow, from netip.AddrPort) {
+	if p.head.Role != result.Server {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	to := netip.AddrPortFrom(p.peer, from.Port())
+	if len(p.sources) < p.ports {
+		p.sources = append(p.sources, to)
+	}
+	announced := f.to.Load().Port()
+	if from.Port() >= announced && int(from.Port()) < int(announced)+p.ports {
+		return
+	}
+	f.to.Store(&to)
+	p.log.Info("the client's UDP port is not the announced one (a NAT changed it), sending there", "port", from.Port(), "announced", announced)
+}
+
+// to is where the next train of f goes.
+func (p *udpPhase) to(f *flow) netip.AddrPort {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.spread && len(p.sources) > 0 {
+		p.turn++
+		return p.sources[p.turn%len(p.sources)]
+	}
+	return *f.to.Load()
+}
+
+// run starts the goroutines and measures until the end.
+func (p *udpPhase) run() result.End {
+	for _, f := range p.flows {
+		if f.sender != nil {
+			p.wg.Go(func() { p.part(f.sender.Run(p.ctx)) })
+		}
+		p.wg.Go(func() { p.part(f.recv.Run(p.hear)) })
+	}
+	p.wg.Go(p.readStatuses)
+	if p.head.Role == result.Client {
+		if p.receives() {
+			p.wg.Go(p.missDatagrams)
+		}
+		p.wg.Go(func() { p.probe(p.hear) })
+	}
+	return p.test.run(p)
+}
+
+// missDatagrams says what to open when the server answers but none of its
+// datagrams comes, and ends a test that could only have measured those.
+func (p *udpPhase) missDatagrams() {
+	port := p.flows[0].conn.LocalAddrPort().Port()
+	for n := range pace.Ticks(p.ctx, noDatagramTime) {
+		if n == 0 {
+			continue
+		}
+		if !p.lastDatagram().IsZero() {
+			return
+		}
+		hint := fmt.Sprintf("let UDP port %d in, from port %d of the server: a NAT or firewall on the way drops it", port, p.flows[0].to.Load().Port())
+		if n == 1 {
+			p.sink.Put(result.Note{Head: p.now(), Level: result.Warning, Code: "no_datagrams", Text: fmt.Sprintf("no UDP datagram came from the server in %v", noDatagramTime), Hint: hint})
+		}
+		if silent := time.Duration(n) * noDatagramTime; silent >= silenceTime && !p.transmits() {
+			p.stop(&result.Error{Word: result.CodePeerLost, Text: fmt.Sprintf("no UDP datagram came in %v, although the server answers on TCP", silent), Hint: hint})
+		}
+	}
+}
+
+// part takes the outcome of a sender or receiver.
+func (p *udpPhase) part(err error) {
+	switch {
+	case err == nil:
+	case sock.IsTooBig(err):
+		p.stop(&result.Error{Word: result.CodeProtocol, Err: err,
+			Text: fmt.Sprintf("packets of %d bytes do not fit the path", p.size),
+			Hint: "ask for smaller packets, such as --tx-size 1400"})
+	default:
+		p.stop(err)
+	}
+}
+
+// probe opens the way for the server's datagrams through a NAT: three empty
+// ones, 100 ms apart, and three more when nothing came in the first second.
+func (p *udpPhase) probe(ctx context.Context) {
+	for n := range pace.Ticks(ctx, 100*time.Millisecond) {
+		if n >= 3 && n < 10 {
+			continue
+		}
+		if n == 10 && !p.lastDatagram().IsZero() || n > 12 {
+			return
+		}
+		for _, f := range p.flows {
+			if _, err := f.conn.WriteTrain(nil, 0, *f.to.Load()); err != nil && !sock.IsLoss(err) {
+				p.log.Debug("NAT probe", "err", err)
+			}
+		}
+	}
+}
+
+// readStatuses reads the far end's statuses until the connection ends, which
+// ends the test.
+func (p *udpPhase) readStatuses() {
+	defer context.AfterFunc(p.hear, func() { p.control.SetReadDeadline(longAgo) })()
+	var b [wire.StatusLen]byte
+	for have, noted := 0, false; ; {
+		n, err := io.ReadFull(p.control, b[have:])
+		have += n
+		if err != nil {
+			if p.hear.Err() == nil {
+				p.stop(closedBy(err))
+			}
+			return
+		}
+		s, err := wire.ParseStatus(b[:])
+		if err != nil { // look for the next status in what came
+			if !noted {
+				p.log.Warn("the peer sent something else than a status", "bytes", fmt.Sprintf("% x", b))
+				noted = true
+			}
+			have = resync(&b)
+			continue
+		}
+		have = 0
+		p.report(s, time.Now())
+	}
+}
+
+// closedBy tells an orderly or abrupt close from other failures.
+func closedBy(err error) error {
+	if gone(err) || errors.Is(err, os.ErrClosed) {
+		return errPeerClosed
+	}
+	return err
+}
+
+// resync drops the front of b up to the next byte that may begin a status and
+// returns how many bytes are left.
+func resync(b *[wire.StatusLen]byte) int {
+	for i := 1; i < len(b); i++ {
+		if _, err := wire.ParseStatus(append(append([]byte(nil), b[i:]...), make([]byte, i)...)); err == nil {
+			return copy(b[:], b[i:])
+		}
+	}
+	return 0
+}
+
+// report takes a status of the far end.
+func (p *udpPhase) report(s wire.Status, now time.Time) {
+	p.reports.add(s, now)
+	if p.adapt == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.wireBytes(true)
+	p.setRate(p.adapt.report(s.Received, all-p.acked, now))
+	p.acked = all
+}
+
+// wireBytes is what our end sent or received so far, with headers.
+func (p *udpPhase) wireBytes(sent bool) uint64 {
+	var n uint64
+	for _, f := range p.flows {
+		v := f.recv.View()
+		if sent {
+			v = f.sender.View()
+		}
+		if v.WireBytes != nil {
+			n += *v.WireBytes
+		}
+	}
+	return n
+}
+
+// sendStatuses implements phase: both ends tell each second what they received,
+// in one-way tests too.
+func (p *udpPhase) sendStatuses(n uint32) {
+	p.mu.Lock()
+	got := p.wireBytes(false)
+	s := wire.Status{CPU: p.load.status(), Seq: n, Received: wire.Saturate(got - p.told)}
+	p.told = got
+	if n == 3 && p.head.Role == result.Server && p.ports > 1 {
+		// Where a server should send in a test over several ports is not known:
+		// all of them in turn, when the first seems to get nothing.
+		v := p.reports.view()
+		p.spread = v == nil || v.Bytes == 0
+	}
+	if p.adapt != nil { // a peer that reports nothing slows us down
+		p.setRate(p.adapt.quiet(time.Now()))
+	}
+	p.mu.Unlock()
+	b, _ := s.AppendBinary(nil)
+	_ = p.control.SetWriteDeadline(time.Now().Add(statusEvery))
+	if _, err := p.control.Write(b); err != nil && p.hear.Err() == nil {
+		p.stop(closedBy(err))
+	}
+}
+
+// ways implements phase.
+func (p *udpPhase) ways() []*way {
+	var ways []*way
+	for _, d := range p.direction.Each() {
+		w := &way{direction: d, far: func() *result.View { return nil }}
+		if d == sent(p.head.Role) {
+			w.far = p.reports.view
+			w.near = func() []result.View { return p.views(func(f *flow) result.View { return f.sender.View() }) }
+		} else {
+			w.near = func() []result.View { return p.views(func(f *flow) result.View { return f.recv.View() }) }
+		}
+		ways = append(ways, w)
+	}
+	return ways
+}
+
+func (p *udpPhase) views(view func(*flow) result.View) []result.View {
+	all := make([]result.View, len(p.flows))
+	for i, f := range p.flows {
+		all[i] = view(f)
+	}
+	return all
+}
+
+func (p *udpPhase) lastDatagram() time.Time {
+	var last time.Time
+	for _, f := range p.flows {
+		if at := f.recv.Last(); at.After(last) {
+			last = at
+		}
+	}
+	return last
+}
+
+// firstData implements phase. Probes and other datagrams without payload are
+// not data.
+func (p *udpPhase) firstData() time.Time {
+	var first time.Time
+	for _, f := range p.flows {
+		if v := f.recv.View(); v.Bytes < wire.SequenceLen {
+			continue
+		}
+		if at := f.recv.Last(); first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	return first
+}
+
+// lastSign implements phase: a datagram or a status.
+func (p *udpPhase) lastSign() time.Time {
+	last, _ := p.reports.heard()
+	if at := p.lastDatagram(); at.After(last) {
+		return at
+	}
+	return last
+}
+
+// remoteCPU implements phase.
+func (p *udpPhase) remoteCPU() *float64 {
+	_, cpu := p.reports.heard()
+	return cpu
+}
+
+// reported implements phase.
+func (p *udpPhase) reported() time.Duration { return p.reports.seconds() }
+
+// close implements phase.
+func (p *udpPhase) close() {
+	p.control.Close()
+	for _, f := range p.flows {
+		f.conn.Close()
+	}
+}
