@@ -146,7 +146,7 @@ const (
 	maxBytes    = 1 << 50 // of one event
 	maxCount    = 1 << 40
 	maxDatagram = 1<<16 - 1
-	maxTime     = 366 * 24 * time.Hour
+	maxTime     = 7 * 24 * time.Hour // also keeps nanoseconds exact in a float64
 )
 
 // check says what is wrong with an event, if anything.

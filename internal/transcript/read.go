@@ -1,0 +1,34 @@
+package transcript
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Read reads a recording in any of its forms, told apart by how it begins:
+// JSON, a capture, or else text. port is the server's well-known port, which
+// says who is who in a capture; see ReadCapture.
+func Read(r io.Reader, port uint16) (*Recording, error) {
+	in := bufio.NewReader(r)
+	front, err := in.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("transcript: read: %w", err)
+	}
+	trimmed := bytes.TrimLeft(front, " \t\r\n")
+	switch {
+	case len(front) == 0:
+		return nil, errors.New("transcript: the file is empty")
+	case isCapture(front):
+		return ReadCapture(in, port)
+	case len(trimmed) > 0 && trimmed[0] == '{':
+		return ReadJSON(in)
+	}
+	rec, err := ReadText(in)
+	if err != nil {
+		return nil, fmt.Errorf("%w (neither JSON nor a capture, so read as text)", err)
+	}
+	return rec, nil
+}
