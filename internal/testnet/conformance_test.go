@@ -1,0 +1,506 @@
+package testnet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A stack is what a Host, a Namespace and package net have in common.
+type stack interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	Listen(ctx context.Context, network, address string) (net.Listener, error)
+	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
+}
+
+// kernel is the stack of this machine.
+type kernel struct {
+	net.Dialer
+	net.ListenConfig
+}
+
+// A place is two stacks that reach each other.
+type place struct {
+	client, server stack
+	from, to       string // their addresses
+}
+
+// The tests of this file say how a stack behaves. They hold for the kernel, so
+// they must hold in memory.
+var conformance = []struct {
+	name string
+	run  func(*testing.T, place)
+}{
+	{"tcp/echo", testEcho},
+	{"tcp/refused", testRefused},
+	{"tcp/half close", testHalfClose},
+	{"tcp/close delivers", testCloseDelivers},
+	{"tcp/close unread resets", testCloseUnread},
+	{"tcp/reset", testReset},
+	{"tcp/reset wakes", testResetWakes},
+	{"tcp/reset after FIN", testResetAfterFIN},
+	{"tcp/write to closed", testWriteToClosed},
+	{"tcp/write after CloseWrite", testWriteAfterCloseWrite},
+	{"tcp/read deadline", testReadDeadline},
+	{"tcp/write deadline", testWriteDeadline},
+	{"tcp/past deadline wakes", testPastDeadlineWakes},
+	{"tcp/close wakes", testCloseWakes},
+	{"tcp/listener", testListener},
+	{"tcp/listener close resets", testListenerCloseResets},
+	{"tcp/dial cancelled", testDialCancelled},
+	{"udp/echo", testUDPEcho},
+	{"udp/connected", testUDPConnected},
+	{"udp/refused", testUDPRefused},
+	{"udp/deadline and close", testUDPDeadline},
+	{"udp/too big", testUDPTooBig},
+	{"udp/in use", testUDPInUse},
+}
+
+func TestConformance(t *testing.T) {
+	for _, family := range []struct{ name, addr string }{{"loopback4", "127.0.0.1"}, {"loopback6", "::1"}} {
+		t.Run(family.name, func(t *testing.T) {
+			needLoopback(t, family.addr)
+			for _, tt := range conformance {
+				t.Run(tt.name, func(t *testing.T) {
+					tt.run(t, place{&kernel{}, &kernel{}, family.addr, family.addr})
+				})
+			}
+		})
+	}
+	memory := func(up, down Link, from, to string) func(*testing.T) {
+		return func(t *testing.T) {
+			for _, tt := range conformance {
+				t.Run(tt.name, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						var n Network
+						server := n.Host(Link{}, Link{}, "192.0.2.1", "2001:db8::1")
+						client := n.Host(up, down, "192.0.2.2", "2001:db8::2")
+						tt.run(t, place{client, server, from, to})
+					})
+				})
+			}
+		}
+	}
+	far := Link{Delay: 20 * time.Millisecond, Jitter: 5 * time.Millisecond, Rate: 20_000_000}
+	t.Run("memory4", memory(Link{}, Link{}, "192.0.2.2", "192.0.2.1"))
+	t.Run("memory6", memory(Link{}, Link{}, "2001:db8::2", "2001:db8::1"))
+	t.Run("memory far", memory(far, far, "192.0.2.2", "192.0.2.1"))
+}
+
+func needLoopback(t *testing.T, addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
+	if err != nil {
+		t.Skipf("no loopback address %s: %v", addr, err)
+	}
+	l.Close()
+}
+
+func at(addr string) string { return net.JoinHostPort(addr, "0") }
+
+// pair connects client and server by TCP.
+func pair(t *testing.T, p place) (client, server net.Conn) {
+	t.Helper()
+	l, err := p.server.Listen(t.Context(), "tcp", at(p.to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err = p.client.DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	server, err = l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	for _, c := range []net.Conn{client, server} {
+		c.SetDeadline(time.Now().Add(10 * time.Second)) // no test hangs
+	}
+	return client, server
+}
+
+func testEcho(t *testing.T, p place) {
+	client, server := pair(t, p)
+	if client.LocalAddr().String() != server.RemoteAddr().String() || client.RemoteAddr().String() != server.LocalAddr().String() {
+		t.Errorf("client %v to %v, server %v to %v", client.LocalAddr(), client.RemoteAddr(), server.LocalAddr(), server.RemoteAddr())
+	}
+	if a, ok := client.RemoteAddr().(*net.TCPAddr); !ok || a.AddrPort().Addr().Unmap() != netip.MustParseAddr(p.to) {
+		t.Errorf("RemoteAddr = %#v", client.RemoteAddr())
+	}
+	go func() {
+		io.Copy(server, server)
+		server.(interface{ CloseWrite() error }).CloseWrite()
+	}()
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
+	go func() {
+		client.Write(sent)
+		client.(interface{ CloseWrite() error }).CloseWrite()
+	}()
+	got, err := io.ReadAll(client)
+	if err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("%d bytes of %d came back, %v", len(got), len(sent), err)
+	}
+}
+
+func testRefused(t *testing.T, p place) {
+	l, err := p.server.Listen(t.Context(), "tcp", at(p.to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	_, err = p.client.DialContext(t.Context(), "tcp", l.Addr().String())
+	wantError(t, err, syscall.ECONNREFUSED)
+	if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" || op.Addr.String() != l.Addr().String() {
+		t.Errorf("%#v is no OpError of a dial to %v", err, l.Addr())
+	}
+}
+
+func wantError(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("error %v, want %v", err, want)
+	}
+}
+
+// wantRead expects that a read brings want and the error.
+func wantRead(t *testing.T, c io.Reader, want string, wantErr error) {
+	t.Helper()
+	b := make([]byte, max(1, len(want)))
+	n, err := io.ReadFull(c, b)
+	if string(b[:n]) != want || !errors.Is(err, wantErr) {
+		t.Errorf("read %q, %v, want %q, %v", b[:n], err, want, wantErr)
+	}
+}
+
+// settle lets what is under way arrive.
+func settle() { time.Sleep(100 * time.Millisecond) }
+
+func testHalfClose(t *testing.T, p place) {
+	client, server := pair(t, p)
+	client.Write([]byte("last"))
+	client.(interface{ CloseWrite() error }).CloseWrite()
+	wantRead(t, server, "last", nil)
+	wantRead(t, server, "", io.EOF)
+	wantRead(t, server, "", io.EOF)
+	server.Write([]byte("answer"))
+	server.Close()
+	wantRead(t, client, "answer", nil)
+	wantRead(t, client, "", io.EOF)
+}
+
+func testCloseDelivers(t *testing.T, p place) {
+	client, server := pair(t, p)
+	sent := make([]byte, 100_000)
+	if _, err := client.Write(sent); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	if got, err := io.ReadAll(server); len(got) != len(sent) || err != nil {
+		t.Errorf("%d bytes of %d came, %v", len(got), len(sent), err)
+	}
+}
+
+func testCloseUnread(t *testing.T, p place) {
+	client, server := pair(t, p)
+	client.Write([]byte("unread"))
+	settle()
+	server.Close()
+	settle()
+	wantRead(t, client, "", syscall.ECONNRESET)
+}
+
+func testReset(t *testing.T, p place) {
+	client, server := pair(t, p)
+	server.Write([]byte("kept"))
+	settle()
+	if err := Reset(server); err != nil {
+		t.Error(err)
+	}
+	settle()
+	wantRead(t, client, "kept", nil)
+	wantRead(t, client, "", syscall.ECONNRESET)
+	wantRead(t, client, "", io.EOF) // the error is told once
+	_, err := client.Write([]byte("x"))
+	wantError(t, err, syscall.EPIPE)
+}
+
+func testResetWakes(t *testing.T, p place) {
+	client, server := pair(t, p)
+	read := make(chan error)
+	go func() {
+		_, err := client.Read(make([]byte, 1))
+		read <- err
+	}()
+	settle()
+	Reset(server)
+	wantError(t, <-read, syscall.ECONNRESET)
+}
+
+func testResetAfterFIN(t *testing.T, p place) {
+	client, server := pair(t, p)
+	server.Close()
+	wantRead(t, client, "", io.EOF)
+	client.Write([]byte("nobody reads this"))
+	settle()
+	_, err := client.Write([]byte("x"))
+	wantError(t, err, syscall.EPIPE)
+}
+
+func testWriteToClosed(t *testing.T, p place) {
+	client, server := pair(t, p)
+	server.Close()
+	settle()
+	if _, err := client.Write([]byte("x")); err != nil {
+		t.Errorf("first write after the peer's close: %v", err)
+	}
+	settle()
+	_, err := client.Write([]byte("x"))
+	wantError(t, err, syscall.EPIPE)
+}
+
+func testWriteAfterCloseWrite(t *testing.T, p place) {
+	client, _ := pair(t, p)
+	client.(interface{ CloseWrite() error }).CloseWrite()
+	_, err := client.Write([]byte("x"))
+	wantError(t, err, syscall.EPIPE)
+}
+
+func wantTimeout(t *testing.T, err error) {
+	t.Helper()
+	ne, ok := errors.AsType[net.Error](err)
+	if !ok || !ne.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("error %v, want a timeout", err)
+	}
+}
+
+func testReadDeadline(t *testing.T, p place) {
+	client, server := pair(t, p)
+	client.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+	_, err := client.Read(make([]byte, 1))
+	wantTimeout(t, err)
+	server.Write([]byte("x"))
+	settle()
+	_, err = client.Read(make([]byte, 1)) // although there is something to read
+	wantTimeout(t, err)
+	client.SetReadDeadline(time.Time{})
+	wantRead(t, client, "x", nil)
+}
+
+func testWriteDeadline(t *testing.T, p place) {
+	client, _ := pair(t, p)
+	client.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	n, err := client.Write(make([]byte, 64<<20)) // more than all buffers
+	wantTimeout(t, err)
+	if n == 0 || n == 64<<20 {
+		t.Errorf("%d bytes were written before the deadline", n)
+	}
+}
+
+func testPastDeadlineWakes(t *testing.T, p place) {
+	client, _ := pair(t, p)
+	read := make(chan error)
+	go func() {
+		_, err := client.Read(make([]byte, 1))
+		read <- err
+	}()
+	settle()
+	client.SetDeadline(time.Unix(1, 0))
+	wantTimeout(t, <-read)
+}
+
+func testCloseWakes(t *testing.T, p place) {
+	client, _ := pair(t, p)
+	read := make(chan error)
+	go func() {
+		_, err := client.Read(make([]byte, 1))
+		read <- err
+	}()
+	settle()
+	client.Close()
+	wantError(t, <-read, net.ErrClosed)
+	_, err := client.Write([]byte("x"))
+	wantError(t, err, net.ErrClosed)
+	wantError(t, client.Close(), net.ErrClosed)
+	wantError(t, client.SetDeadline(time.Now()), net.ErrClosed)
+}
+
+func testListener(t *testing.T, p place) {
+	l, err := p.server.Listen(t.Context(), "tcp", at(p.to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.server.Listen(t.Context(), "tcp", l.Addr().String())
+	wantError(t, err, syscall.EADDRINUSE)
+	_, err = p.server.Listen(t.Context(), "tcp", at("203.0.113.77"))
+	wantError(t, err, syscall.EADDRNOTAVAIL)
+	l.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(10 * time.Millisecond))
+	_, err = l.Accept()
+	wantTimeout(t, err)
+	l.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Time{})
+	accept := make(chan error)
+	go func() {
+		_, err := l.Accept()
+		accept <- err
+	}()
+	settle()
+	l.Close()
+	wantError(t, <-accept, net.ErrClosed)
+}
+
+func testListenerCloseResets(t *testing.T, p place) {
+	l, err := p.server.Listen(t.Context(), "tcp", at(p.to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.client.DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	settle()
+	l.Close()
+	wantRead(t, c, "", syscall.ECONNRESET)
+}
+
+func testDialCancelled(t *testing.T, p place) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if c, err := p.client.DialContext(ctx, "tcp", net.JoinHostPort(p.to, "9")); err == nil {
+		c.Close()
+		t.Error("a cancelled dial succeeded")
+	}
+}
+
+func listenPacket(t *testing.T, s stack, addr string) net.PacketConn {
+	t.Helper()
+	c, err := s.ListenPacket(t.Context(), "udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	return c
+}
+
+func testUDPEcho(t *testing.T, p place) {
+	server, client := listenPacket(t, p.server, at(p.to)), listenPacket(t, p.client, ":0")
+	if _, err := client.WriteTo([]byte("hello there"), server.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 5) // the rest of the datagram is lost
+	n, from, err := server.ReadFrom(b)
+	if err != nil || string(b[:n]) != "hello" {
+		t.Fatalf("read %q, %v", b[:n], err)
+	}
+	addr := from.(*net.UDPAddr).AddrPort()
+	if addr.Addr().Unmap() != netip.MustParseAddr(p.from) || int(addr.Port()) != client.LocalAddr().(*net.UDPAddr).Port {
+		t.Errorf("from %v, sent by %v of %v", from, client.LocalAddr(), p.from)
+	}
+	if n, err := server.WriteTo(nil, from); n != 0 || err != nil {
+		t.Errorf("wrote an empty datagram: %d, %v", n, err)
+	}
+	n, from, err = client.ReadFrom(b)
+	if n != 0 || err != nil {
+		t.Errorf("read %d bytes of an empty datagram, %v", n, err)
+	}
+	if got := from.(*net.UDPAddr).AddrPort(); netip.AddrPortFrom(got.Addr().Unmap(), got.Port()) != server.LocalAddr().(*net.UDPAddr).AddrPort() {
+		t.Errorf("answer from %v, not %v", from, server.LocalAddr())
+	}
+}
+
+func testUDPConnected(t *testing.T, p place) {
+	server, stranger := listenPacket(t, p.server, at(p.to)), listenPacket(t, p.server, at(p.to))
+	c, err := p.client.DialContext(t.Context(), "udp", server.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Write([]byte("ping")); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 10)
+	_, from, err := server.ReadFrom(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger.WriteTo([]byte("not for you"), from)
+	server.WriteTo([]byte("pong"), from)
+	n, err := c.Read(b)
+	if err != nil || string(b[:n]) != "pong" {
+		t.Errorf("read %q, %v", b[:n], err)
+	}
+	if _, err := c.(net.PacketConn).WriteTo(b, stranger.LocalAddr()); !errors.Is(err, net.ErrWriteToConnected) {
+		t.Errorf("WriteTo on a connected socket: %v", err)
+	}
+}
+
+func testUDPRefused(t *testing.T, p place) {
+	gone, client := listenPacket(t, p.server, at(p.to)), listenPacket(t, p.client, at(p.from))
+	gone.Close()
+	c, err := p.client.DialContext(t.Context(), "udp", gone.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.Write([]byte("x"))
+	client.WriteTo([]byte("x"), gone.LocalAddr())
+	settle()
+	_, err = c.Write([]byte("x")) // sends nothing
+	wantError(t, err, syscall.ECONNREFUSED)
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Errorf("the refusal was told twice: %v", err)
+	}
+	settle()
+	_, err = c.Read(make([]byte, 1))
+	wantError(t, err, syscall.ECONNREFUSED)
+	if _, err := client.WriteTo([]byte("x"), gone.LocalAddr()); err != nil {
+		t.Errorf("an unconnected socket was refused: %v", err)
+	}
+}
+
+func testUDPDeadline(t *testing.T, p place) {
+	c := listenPacket(t, p.client, at(p.from))
+	c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	_, _, err := c.ReadFrom(make([]byte, 1))
+	wantTimeout(t, err)
+	c.SetReadDeadline(time.Time{})
+	read := make(chan error)
+	go func() {
+		_, _, err := c.ReadFrom(make([]byte, 1))
+		read <- err
+	}()
+	settle()
+	c.Close()
+	wantError(t, <-read, net.ErrClosed)
+	_, err = c.WriteTo(nil, c.LocalAddr())
+	wantError(t, err, net.ErrClosed)
+	wantError(t, c.Close(), net.ErrClosed)
+}
+
+func testUDPTooBig(t *testing.T, p place) {
+	server, client := listenPacket(t, p.server, at(p.to)), listenPacket(t, p.client, at(p.from))
+	_, err := client.WriteTo(make([]byte, 65536), server.LocalAddr())
+	wantError(t, err, syscall.EMSGSIZE)
+}
+
+func testUDPInUse(t *testing.T, p place) {
+	c := listenPacket(t, p.client, at(p.from))
+	_, err := p.client.ListenPacket(t.Context(), "udp", c.LocalAddr().String())
+	wantError(t, err, syscall.EADDRINUSE)
+	_, port, _ := net.SplitHostPort(c.LocalAddr().String())
+	_, err = p.client.ListenPacket(t.Context(), "udp", ":"+port)
+	wantError(t, err, syscall.EADDRINUSE)
+}
