@@ -92,7 +92,8 @@ type viewJSON struct {
 	TCP *tcpJSON `json:"tcp,omitempty"`
 }
 
-// arrivalJSON is known to a receiver of numbered datagrams.
+// arrivalJSON is known to a receiver of numbered datagrams; it is left out when
+// none of it was measured.
 type arrivalJSON struct {
 	Lost      *signed   `json:"lost"`
 	Late      *count    `json:"late"`
@@ -108,7 +109,7 @@ type runsJSON struct {
 	Longest count `json:"longest"`
 }
 
-// sendingJSON is known to a sender.
+// sendingJSON is known to a sender; it is left out when none of it was measured.
 type sendingJSON struct {
 	Skipped     *count  `json:"skipped"`
 	ScheduleErr *signed `json:"schedule_error_ns"`

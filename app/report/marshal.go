@@ -60,15 +60,15 @@ func receiverOf(v *result.View, elapsed time.Duration) *viewJSON {
 		return nil
 	}
 	j := viewOf(v, elapsed)
-	if v.Packets == nil && v.Lost == nil {
-		return j // TCP: datagrams do not apply
-	}
-	j.arrivalJSON = &arrivalJSON{
+	arrival := arrivalJSON{
 		Lost: signeds(v.Lost), Late: counts(v.Late), Reordered: counts(v.Reordered),
 		Duplicate: counts(v.Duplicate), Dropped: counts(v.Dropped), Jitter: nanos(v.Jitter),
 	}
 	if r := v.LossRuns; r != nil {
-		j.LossRuns = &runsJSON{Count: count(r.Count), Longest: count(r.Longest)}
+		arrival.LossRuns = &runsJSON{Count: count(r.Count), Longest: count(r.Longest)}
+	}
+	if arrival != (arrivalJSON{}) {
+		j.arrivalJSON = &arrival
 	}
 	return j
 }
@@ -78,7 +78,10 @@ func senderOf(v *result.View, elapsed time.Duration) *viewJSON {
 		return nil
 	}
 	j := viewOf(v, elapsed)
-	j.sendingJSON = &sendingJSON{Skipped: counts(v.Skipped), ScheduleErr: nanos(v.ScheduleErr), Stalled: nanos(v.Stalled)}
+	sending := sendingJSON{Skipped: counts(v.Skipped), ScheduleErr: nanos(v.ScheduleErr), Stalled: nanos(v.Stalled)}
+	if sending != (sendingJSON{}) {
+		j.sendingJSON = &sending
+	}
 	return j
 }
 

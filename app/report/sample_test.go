@@ -86,7 +86,7 @@ func udpBoth() []result.Event {
 		result.End{Head: at(id, result.Client, 2*time.Second), Elapsed: 2 * time.Second,
 			Down: &result.Total{Received: received(72_000), Sent: there(72_072, 0), Elapsed: 2 * time.Second,
 				Steady: &result.Steady{From: 500 * ms, Rate: 423_000_000, Spread: 0.031, Changes: []time.Duration{1200 * ms}, Confidence: "good"}},
-			Up: &result.Total{Sent: sent(16_666), Received: there(7000, time.Second), Elapsed: 2 * time.Second},
+			Up:  &result.Total{Sent: sent(16_666), Received: there(7000, time.Second), Elapsed: 2 * time.Second},
 			CPU: result.CPU{Local: result.Some(18.4), Remote: result.Some(72.0)},
 			Latency: &result.Latency{Method: "tcp-connect", RPM: result.Some(1250.0), Grade: "B",
 				Idle:   &result.Delay{Count: 5, Min: 2 * ms, Mean: 2 * ms, P50: 2100 * us, P90: 3 * ms, P99: 3 * ms, Max: 3 * ms},
