@@ -9,11 +9,16 @@ import (
 // used, and its Close closes the connection. Anything but a TCP connection of
 // the system moves bytes by plain calls of c.
 func Bulk(c net.Conn) (BulkConn, error) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		if b, err := bulkTCP(tcp); b != nil || err != nil {
+			return b, err
+		}
+	}
 	return newPlainBulk(c), nil
 }
 
 // OnKernel reports whether c, a PacketConn or BulkConn, is a socket of the
-// system: then time is real, and a thread of its own is worth having.
+// system: then time is real, and exact waiting is worth its price.
 func OnKernel(c any) bool {
 	switch c := c.(type) {
 	case *plainPackets:
@@ -21,17 +26,28 @@ func OnKernel(c any) bool {
 	case *plainBulk:
 		return c.tcp != nil
 	}
-	return false
+	return Detached(c)
 }
 
-// NonBlocking reports whether a full queue makes WriteTrain of c return at once
-// with an error, instead of waiting inside.
-func NonBlocking(c PacketConn) bool { return false }
+// Detached reports whether c, a PacketConn or BulkConn, is out of the runtime's
+// poller: its calls sleep on their thread, so they want one of their own.
+func Detached(c any) bool {
+	_, ok := c.(interface{ blockedFor() time.Duration })
+	return ok
+}
+
+// Waited is how long writes on c, a PacketConn or BulkConn, have waited so far
+// for the kernel to take more; false where we cannot see it.
+func Waited(c any) (time.Duration, bool) {
+	if d, ok := c.(interface{ blockedFor() time.Duration }); ok {
+		return d.blockedFor(), true
+	}
+	return 0, false
+}
 
 // Joins reports whether c may return trains of datagrams that the kernel
 // joined: then each Message wants 64 KiB of room, unless only headers matter.
-func Joins(c PacketConn) bool { return false }
-
-// Waited is how long writes on c have waited so far for the kernel to take
-// more; false where we cannot see it.
-func Waited(c BulkConn) (time.Duration, bool) { return 0, false }
+func Joins(c PacketConn) bool {
+	j, ok := c.(interface{ joins() bool })
+	return ok && j.joins()
+}

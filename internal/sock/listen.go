@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 )
 
 // ListenPackets opens a UDP socket at the given address; port 0 takes any free
@@ -18,10 +19,21 @@ func ListenPackets(ctx context.Context, at netip.AddrPort, o PacketOptions) (Pac
 	case at.Addr().Unmap().Is4():
 		network, address = "udp4", unmap(at).String()
 	}
-	var lc net.ListenConfig
+	lc := net.ListenConfig{Control: func(network, _ string, rc syscall.RawConn) error {
+		var err error
+		if cerr := rc.Control(func(fd uintptr) { err = o.apply(network, int(fd)) }); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
 	c, err := lc.ListenPacket(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return Packets(c), nil
+	p, err := packetsOn(c.(*net.UDPConn), o)
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("udp %s: %w", address, err)
+	}
+	return p, nil
 }

@@ -58,7 +58,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 		return fmt.Errorf("receive: %w", err)
 	}
 	defer release()
-	defer ownThread(r.Conn)()
+	defer ownThread(sock.Detached(r.Conn))()
 	b := newBatches(r)
 	for ctx.Err() == nil {
 		n, err := r.Conn.ReadBatch(b.room())

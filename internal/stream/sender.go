@@ -65,8 +65,9 @@ func (s *Sender) Run(ctx context.Context) error {
 		return fmt.Errorf("send: %w", err)
 	}
 	defer release()
-	defer ownThread(s.Conn)()
-	t := newTrains(s)
+	exact := sock.OnKernel(s.Conn)
+	defer ownThread(exact)()
+	t := newTrains(s, exact)
 	defer t.waiter.Close()
 	for ctx.Err() == nil {
 		if err := t.next(ctx); err != nil {
@@ -94,7 +95,8 @@ func (s *Sender) View() result.View {
 		v.ScheduleErr = result.Some(time.Duration(s.late.Load() / n))
 	}
 	// A socket of the runtime waits inside the call, where we cannot see it.
-	if d := time.Duration(s.stalled.Load()); d > 0 || sock.NonBlocking(s.Conn) {
+	waited, ok := sock.Waited(s.Conn)
+	if d := time.Duration(s.stalled.Load()) + waited; d > 0 || ok {
 		v.Stalled = &d
 	}
 	return v
@@ -115,13 +117,13 @@ type trains struct {
 	refused time.Time     // since when it has taken nothing; zero when it takes
 }
 
-func newTrains(s *Sender) *trains {
+func newTrains(s *Sender, exact bool) *trains {
 	t := &trains{
 		Sender:  s,
 		most:    trainLength(s.Size),
 		bits:    8 * uint64(max(1, s.Size+s.Overhead)),
 		quantum: cmp.Or(s.Quantum, pace.DefaultQuantum),
-		waiter:  waiterFor(s.Conn),
+		waiter:  waiter(exact),
 		start:   time.Now(),
 	}
 	t.buf = make([]byte, t.most*s.Size)
@@ -139,13 +141,6 @@ func trainLength(size int) int {
 		return 1
 	}
 	return min(mostTrain, max(trainBytes/size, slowTrain))
-}
-
-func waiterFor(conn any) *pace.Waiter {
-	if sock.OnKernel(conn) {
-		return pace.Precise()
-	}
-	return pace.NewWaiter()
 }
 
 // next sends one train, or waits a little for what it needs.

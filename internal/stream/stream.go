@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
-	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/internal/pace"
 )
 
 // smallBatch is the most that moves in one go when the budget is nearly gone,
@@ -49,14 +49,22 @@ func endWith(ctx context.Context, setDeadline func(time.Time) error) (release fu
 	}, nil
 }
 
-// ownThread gives the goroutine a thread of its own while it serves a socket
-// that blocks the thread, and returns how to give it back.
-func ownThread(conn any) (release func()) {
-	if !sock.OnKernel(conn) {
+// ownThread gives the goroutine a thread of its own, if it is to have one, and
+// returns how to give it back. Calls of a detached socket sleep on their thread.
+func ownThread(own bool) (release func()) {
+	if !own {
 		return func() {}
 	}
 	runtime.LockOSThread()
 	return runtime.UnlockOSThread
+}
+
+// waiter makes a Waiter; an exact one needs a thread of its own.
+func waiter(exact bool) *pace.Waiter {
+	if exact {
+		return pace.Precise()
+	}
+	return pace.NewWaiter()
 }
 
 // batch is how many of want bytes may move at once under b: less near its end,

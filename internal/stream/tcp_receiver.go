@@ -41,7 +41,7 @@ func (r *TCPReceiver) Run(ctx context.Context) error {
 		return fmt.Errorf("receive: %w", err)
 	}
 	defer release()
-	defer ownThread(r.Conn)()
+	defer ownThread(sock.Detached(r.Conn))()
 	receive := r.discard
 	if r.Scan != nil {
 		receive = r.scanner()

@@ -46,8 +46,9 @@ func (s *TCPSender) Run(ctx context.Context) error {
 		return fmt.Errorf("send: %w", err)
 	}
 	defer release()
-	defer ownThread(s.Conn)()
-	b := newBlocks(s)
+	own := sock.Detached(s.Conn)
+	defer ownThread(own)()
+	b := newBlocks(s, own)
 	defer b.close()
 	for ctx.Err() == nil {
 		if err := b.next(ctx); err != nil {
@@ -89,7 +90,7 @@ type blocks struct {
 	paced  uint64 // the limit that the kernel was told
 }
 
-func newBlocks(s *TCPSender) *blocks {
+func newBlocks(s *TCPSender, exact bool) *blocks {
 	size := len(s.Block)
 	repeat := size * max(1, blockBytes/size)
 	ring := make([]byte, 0, repeat+size)
@@ -97,7 +98,7 @@ func newBlocks(s *TCPSender) *blocks {
 		ring = append(ring, s.Block...)
 	}
 	return &blocks{TCPSender: s, insert: s.Insert, ring: ring, repeat: repeat,
-		waiter: waiterFor(s.Conn), timer: time.NewTimer(0)}
+		waiter: waiter(exact), timer: time.NewTimer(0)}
 }
 
 func (b *blocks) close() {

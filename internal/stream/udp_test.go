@@ -54,7 +54,7 @@ func TestUDPCounts(t *testing.T) {
 	both(t, func(t *testing.T, o sock.PacketOptions) {
 		for _, size := range []int{4, 64, 1450, 8192, 40_000, sock.MaxDatagram} {
 			a, b := packets(t, o)
-			s := &Sender{Conn: a, To: toward(b), Size: size, Stamp: stamp, Overhead: 28, Rate: pace.NewRate(20e6)}
+			s := &Sender{Conn: a, To: toward(b), Size: size, Stamp: stamp, Overhead: 28, Rate: pace.NewRate(uint64(2000 * 8 * (size + 28)))}
 			r := &Receiver{Conn: b, Parse: parse, Header: 4, Overhead: 28}
 			ctx, stop := context.WithCancel(t.Context())
 			rctx, rstop := context.WithCancel(t.Context())

@@ -1,0 +1,186 @@
+package sock
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	newSegments = 128   // of one GSO train, since Linux 6.9
+	oldSegments = 64    // before
+	aloneSize   = 32753 // above this a train would be of one segment
+	mmsgLength  = 64    // datagrams in one sendmmsg
+)
+
+// mmsghdr is struct mmsghdr of recvmmsg(2).
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+}
+
+// train is the sending half of a packetSocket. A train leaves as one piece that
+// the kernel, or the device, cuts into datagrams (GSO, UDP_SEGMENT, Linux 4.18);
+// where that is refused, datagram by datagram with sendmmsg.
+type train struct {
+	segments atomic.Int32 // most segments of a piece; 0: GSO was refused, for good
+	to       netip.AddrPort
+	name     sockaddr // to, as the kernel wants it
+	hdrs     [mmsgLength]mmsghdr
+	iov      [mmsgLength]unix.Iovec
+	oob      [24]byte // CMSG_SPACE(sizeof(uint16)), at most
+}
+
+func (t *train) init() {
+	t.segments.Store(newSegments)
+	c := (*unix.Cmsghdr)(unsafe.Pointer(&t.oob))
+	c.Level = unix.SOL_UDP
+	c.Type = unix.UDP_SEGMENT
+	c.SetLen(unix.CmsgLen(2))
+	for i := range t.hdrs {
+		h := &t.hdrs[i].hdr
+		h.Name = &t.name[0]
+		h.Iov = &t.iov[i]
+		h.SetIovlen(1)
+	}
+}
+
+func (t *train) technique() string {
+	if n := t.segments.Load(); n > 0 {
+		return fmt.Sprintf("gso%d", n)
+	}
+	return "sendmmsg"
+}
+
+// aim prepares the destination; trains mostly go where the last one went.
+func (t *train) aim(to netip.AddrPort, v6 bool) error {
+	if to == t.to {
+		return nil
+	}
+	n, err := t.name.put(to, v6)
+	if err != nil {
+		return err
+	}
+	for i := range t.hdrs {
+		t.hdrs[i].hdr.Namelen = uint32(n)
+	}
+	t.to = to
+	return nil
+}
+
+// WriteTrain implements PacketConn. A full send buffer is waited for; a queue
+// below it that is full (ENOBUFS) is not, since nobody tells when it is not.
+func (p *packetSocket) WriteTrain(buf []byte, size int, to netip.AddrPort) (n int, err error) {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	if err := p.check(&p.out); err != nil {
+		return 0, err
+	}
+	if err := p.train.aim(to, p.v6); err != nil {
+		return 0, err
+	}
+	for {
+		took, err := p.writeSome(buf, size)
+		n += took
+		if err != nil {
+			return n, err
+		}
+		if buf = buf[min(took*size, len(buf)):]; len(buf) == 0 {
+			return n, nil
+		}
+	}
+}
+
+// writeSome sends the front of buf in the best way that has not been refused.
+func (p *packetSocket) writeSome(buf []byte, size int) (datagrams int, err error) {
+	t := &p.train
+	segments := int(t.segments.Load())
+	if segments == 0 || size > aloneSize || len(buf) <= size {
+		return p.sendEach(buf, size)
+	}
+	segments = min(segments, MaxDatagram/size, (len(buf)+size-1)/size)
+	piece := buf[:min(segments*size, len(buf))]
+	e := p.send(piece, size)
+	switch e {
+	case 0:
+		return segments, nil
+	case unix.EINVAL:
+		if segments > oldSegments {
+			t.segments.Store(oldSegments)
+			return 0, nil
+		}
+		t.segments.Store(0)
+		return 0, nil
+	case unix.EIO, unix.ENOPROTOOPT, unix.EOPNOTSUPP:
+		// EIO: an old kernel whose device computes no checksums.
+		t.segments.Store(0)
+		return 0, nil
+	}
+	return 0, os.NewSyscallError("sendmsg", e)
+}
+
+// send sends one GSO piece.
+func (p *packetSocket) send(piece []byte, size int) unix.Errno {
+	t := &p.train
+	t.iov[0].Base = &piece[0]
+	t.iov[0].SetLen(len(piece))
+	binary.NativeEndian.PutUint16(t.oob[unix.CmsgLen(0):], uint16(size))
+	h := &t.hdrs[0].hdr
+	h.Control = &t.oob[0]
+	h.SetControllen(unix.CmsgSpace(2))
+	for waited := false; ; waited = true {
+		e := p.injected(CallSend)
+		if e == 0 {
+			_, _, e = unix.Syscall(unix.SYS_SENDMSG, uintptr(p.fd), uintptr(unsafe.Pointer(h)), 0)
+		}
+		switch {
+		case e == unix.EINTR:
+		case e == unix.EAGAIN && !waited:
+			if p.wait(&p.out) != nil {
+				return e
+			}
+		default:
+			return e
+		}
+	}
+}
+
+// sendEach sends the front of buf as datagrams of their own.
+func (p *packetSocket) sendEach(buf []byte, size int) (datagrams int, err error) {
+	t := &p.train
+	n := 0
+	for ; n < mmsgLength && (len(buf) > 0 || n == 0); n++ {
+		end := min(size, len(buf))
+		t.iov[n].Base = &t.oob[0] // anything, for an empty datagram
+		if end > 0 {
+			t.iov[n].Base = &buf[0]
+		}
+		t.iov[n].SetLen(end)
+		buf = buf[end:]
+	}
+	t.hdrs[0].hdr.Control = nil
+	t.hdrs[0].hdr.SetControllen(0)
+	for waited := false; ; waited = true {
+		e := p.injected(CallSendMM)
+		var took uintptr
+		if e == 0 {
+			took, _, e = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(p.fd), uintptr(unsafe.Pointer(&t.hdrs)), uintptr(n), 0, 0, 0)
+		}
+		switch {
+		case e == 0:
+			return int(took), nil
+		case e == unix.EINTR:
+		case e == unix.EAGAIN && !waited:
+			if err := p.wait(&p.out); err != nil {
+				return 0, err
+			}
+		default:
+			return 0, os.NewSyscallError("sendmmsg", e)
+		}
+	}
+}
