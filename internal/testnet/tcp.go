@@ -244,22 +244,24 @@ func (c *conn) flush() {
 }
 
 func (c *conn) setAlarm() {
-	at, ok := c.send.alarm(time.Now())
+	if c.alarmAt == c.send.due {
+		return
+	}
+	c.alarmAt = c.send.due
 	switch {
-	case !ok:
-		c.alarmAt = time.Time{}
+	case c.alarmAt.IsZero():
+		c.alarm.Stop()
 	case c.alarm == nil:
-		c.alarmAt, c.alarm = at, time.AfterFunc(time.Until(at), c.onAlarm)
+		c.alarm = time.AfterFunc(time.Until(c.alarmAt), c.onAlarm)
 	default:
-		c.alarmAt = at
-		c.alarm.Reset(time.Until(at))
+		c.alarm.Reset(time.Until(c.alarmAt))
 	}
 }
 
 func (c *conn) onAlarm() {
 	c.mu.Lock()
-	if !c.dead && !c.alarmAt.IsZero() && !time.Now().Before(c.alarmAt) {
-		probe, err := c.send.timedOut()
+	if !c.dead && !c.alarmAt.IsZero() && time.Until(c.alarmAt) <= 0 {
+		probe, err := c.send.timedOut(time.Now())
 		switch {
 		case err != nil:
 			c.end(err)
@@ -285,8 +287,7 @@ func (c *conn) end(err error) {
 		return
 	}
 	c.dead, c.err, c.told = true, err, err == nil
-	c.send.unsent, c.send.flying = nil, nil
-	c.alarmAt = time.Time{}
+	c.send.unsent, c.send.flying, c.send.journal = nil, nil, nil
 	if c.alarm != nil {
 		c.alarm.Stop()
 	}
@@ -348,11 +349,14 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) writeSome(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.send.more = false
 	for {
 		switch {
 		case c.closed:
 			return 0, c.fault("write", net.ErrClosed)
 		case c.writeEnd.passed:
+			c.send.more = false
+			c.advance()
 			return 0, c.fault("write", os.ErrDeadlineExceeded)
 		case c.dead && !c.told:
 			c.told = true
@@ -364,9 +368,11 @@ func (c *conn) writeSome(p []byte) (int, error) {
 		}
 		if n := min(len(p), c.send.room()); n > 0 {
 			c.send.unsent = append(c.send.unsent, p[:n]...)
+			c.send.more = n < len(p)
 			c.advance()
 			return n, nil
 		}
+		c.send.more = true
 		c.wake.Wait()
 	}
 }

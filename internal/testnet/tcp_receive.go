@@ -17,9 +17,14 @@ type receiver struct {
 	promised uint64 // numbers below were offered as window
 }
 
-// window is how many bytes more may come. It never takes back a promise.
+// window is how many bytes more may come. It never takes back a promise, and the
+// first one is what fits the 16 bits of a SYN (RFC 7323, section 2.2).
 func (r *receiver) window() int {
-	r.promised = max(r.promised, r.next+uint64(max(0, r.buffer-r.bytes)))
+	free := max(0, r.buffer-r.bytes)
+	if r.next <= 1 {
+		free = min(free, 1<<16-1)
+	}
+	r.promised = max(r.promised, r.next+uint64(free))
 	return int(r.promised - r.next)
 }
 
