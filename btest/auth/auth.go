@@ -27,5 +27,5 @@
 // to guess. Keep records as secret as passwords.
 //
 // Time does not depend on secrets: scalars are walked bit by bit with the same
-// steps for 0 and 1, and blind makes as many tries as it may ever need.
+// steps for 0 and 1, and blind makes the same number of tries for every x.
 package auth

@@ -54,6 +54,18 @@ func TestNeutralProduct(t *testing.T) {
 	}
 }
 
+// TestNeutralSum has a client whose W_a is the negative of j·gamma, so that z
+// needs no secret. Nobody without gamma can send it, and it must not pass.
+func TestNeutralSum(t *testing.T) {
+	s := newServer(t, true)
+	s.session = draw32(newRandom(5001))
+	s.client = new(edwards25519.Point).Negate(multiply(s.session, s.gamma))
+	confirm := join(s.session, publicKey(edwards25519.NewIdentityPoint()).X)
+	if got, ok := s.Check(confirm); ok || got != [32]byte{} {
+		t.Errorf("Check = %x, %v", got, ok)
+	}
+}
+
 // TestBadClientKeys gives the server every key that it must refuse.
 func TestBadClientKeys(t *testing.T) {
 	bad := append([]wire.PublicKey{{X: bytes32(oracleP)}}, noPoints...) // u = 0, not reduced

@@ -21,8 +21,9 @@ const RecordLen = wire.SaltLen + wire.KeyLen + 1
 const textPrefix = "ecsrp5:"
 
 // A Record is what a server keeps of a user in place of the password. It is a
-// secret: passwords can be guessed against it, some millions a second. The name
-// is hashed in, so a user who is renamed needs a new record.
+// secret all the same, because passwords can be tried against it offline: seal
+// it where it is stored, and do not give it to a logger that asks for its text.
+// The name is hashed in, so a user who is renamed needs a new record.
 type Record struct {
 	Salt   [wire.SaltLen]byte // random, one for each user; sent to whoever gives the name
 	X      [wire.KeyLen]byte  // u of gamma = i·G, big-endian

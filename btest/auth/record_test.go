@@ -141,6 +141,10 @@ func TestDecoy(t *testing.T) {
 	if r := Decoy(secret, "ann"); r.Salt == other.Salt || r.X == other.X {
 		t.Error("two installations give the same decoy")
 	}
+	// The salt is public: X must not come from the same bytes.
+	if r := Decoy(secret, "ann"); RecordFromInner(keyed(secret, "ann"), r.Salt) == r {
+		t.Error("X follows from the value that the salt shows half of")
+	}
 	// HMAC-SHA-256 with key 01 00 … 00 over "ann", by openssl.
 	if r := Decoy(secret, "ann"); fmt.Sprintf("%x", r.Salt) != annSalt {
 		t.Errorf("salt = %x, want %s", r.Salt, annSalt)
