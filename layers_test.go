@@ -22,7 +22,8 @@ var protocols = []string{"btest", "rperf", "iperf3", "twamp", "mesh"}
 var floors = [][]string{
 	{"result", "admit"},
 	{"internal/host", "internal/pace", "internal/stat", "internal/transcript", "internal/testnet"},
-	{"P/wire", "P/auth"},
+	{"P/wire"},
+	{"P/auth"},
 	{"internal/nat", "internal/sock"},
 	{"internal/stream"},
 	{"P"},

@@ -33,39 +33,43 @@ type Secret struct {
 	NoMD5    bool // refuse MD5 logins, which expose a hash to guessing
 }
 
-// NewList prepares l for logins. EC-SRP5 records get a fresh salt.
+// NewList prepares l for logins: EC-SRP5 records get a fresh salt, and are made
+// now so that a lookup does not show by its time whether the name is known.
 func NewList(l List) Accounts {
-	made := &list{secrets: l, salts: map[string][wire.SaltLen]byte{}}
+	made := &list{accounts: map[string]Account{}}
 	rand.Read(made.secret[:])
-	for name := range l {
+	for name, s := range l {
+		if name == AnyName {
+			made.any = &s
+			continue
+		}
 		var salt [wire.SaltLen]byte
 		rand.Read(salt[:])
-		made.salts[name] = salt
+		made.accounts[name] = s.account(name, salt)
 	}
 	return made
 }
 
-type list struct {
-	secrets List
-	salts   map[string][wire.SaltLen]byte
-	secret  [32]byte
-}
-
-// Account implements Accounts.
-func (l *list) Account(name string) (Account, bool) {
-	s, ok := l.secrets[name]
-	salt := l.salts[name]
-	if !ok {
-		if s, ok = l.secrets[AnyName]; ok {
-			salt = auth.Decoy(l.secret, name).Salt // the same on each try
-		}
-	}
-	if !ok {
-		return Account{Record: auth.Decoy(l.secret, name)}, false
-	}
+// account is what a login of name needs.
+func (s Secret) account(name string, salt [wire.SaltLen]byte) Account {
 	a := Account{Record: auth.NewRecord(name, s.Password, salt)}
 	if !s.NoMD5 {
 		a.Password = &s.Password
 	}
-	return a, true
+	return a
+}
+
+type list struct {
+	accounts map[string]Account
+	any      *Secret
+	secret   [32]byte // of the salts that names get under AnyName
+}
+
+// Account implements Accounts.
+func (l *list) Account(name string) (Account, bool) {
+	a, ok := l.accounts[name]
+	if !ok && l.any != nil {
+		return l.any.account(name, auth.Decoy(l.secret, name).Salt), true // the same salt on each try
+	}
+	return a, ok
 }

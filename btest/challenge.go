@@ -118,9 +118,10 @@ func (s *Server) challengeSRP5(ctrl *control, peer netip.AddrPort) (name string,
 	if err != nil {
 		return "", err
 	}
+	decoy := auth.Decoy(s.decoys, m.Name) // for every name: equal work
 	a, known := s.Accounts.Account(m.Name)
-	if !known {
-		a.Record = auth.Decoy(s.fallback.secret, m.Name)
+	if !known || a.Record == (auth.Record{}) {
+		a.Record, known = decoy, false
 	}
 	role, err := auth.NewServer(a.Record, known && !a.Disabled, rand.Reader)
 	if err != nil {

@@ -18,8 +18,6 @@ const fallbackMost = 4096
 // EC-SRP5. Only the address tells one client from another before the login, so
 // that is all it goes by; a login that fails forgets the address again.
 type fallback struct {
-	secret [32]byte // of the decoys for unknown names
-
 	mu    sync.Mutex // guards until
 	until map[netip.Addr]time.Time
 }

@@ -59,6 +59,7 @@ type Server struct {
 	logins   admit.Gate
 	backoff  admit.Backoff
 	fallback fallback
+	decoys   [32]byte // secret of the records that unknown names get
 
 	mu       sync.Mutex // guards sessions and next
 	sessions map[result.ID]*session
@@ -101,7 +102,7 @@ func (s *Server) prepare() {
 		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
 		s.logins = admit.Gate{Total: limit(s.Logins, 64), PerAddress: limit(s.LoginsPerAddress, 8), Word: admit.TooManyLogins, What: "logins"}
 		s.sessions = map[result.ID]*session{}
-		rand.Read(s.fallback.secret[:])
+		rand.Read(s.decoys[:])
 		if s.Policy == nil {
 			s.Policy = &admit.Limits{}
 		}
