@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -46,7 +47,7 @@ func summary(c TextConfig, b result.Begin, e result.End) string {
 			s.direction(b, e.Role, d, t)
 		}
 	}
-	s.machines(e.CPU)
+	s.machines(e.CPU, e.Why)
 	s.latency(e.Latency)
 	s.why(e.Why)
 	s.ended(e)
@@ -174,16 +175,21 @@ func (s *sheet) streams(streams []result.Total) {
 	}
 }
 
-// machines tells how busy both ends were.
-func (s *sheet) machines(cpu result.CPU) {
+// machines tells how busy both ends were, and what that may mean where nothing
+// else says why.
+func (s *sheet) machines(cpu result.CPU, why *result.Why) {
 	s.row("CPU", "%s", s.c.cpus(cpu))
-	for _, end := range []struct {
-		percent *float64
-		where   string
-	}{{cpu.Local, "here"}, {cpu.Remote, "there"}} {
-		if busy(end.percent) {
-			s.row("", "above %d %%: the machine %s may be the limit, not the path", busyCPU, end.where)
-		}
+	if why != nil && why.Limit != "unknown" {
+		return
+	}
+	const remark = "above %d %% %s: the machine may be the limit, not the path"
+	switch here, there := busy(cpu.Local), busy(cpu.Remote); {
+	case here && there:
+		s.row("", remark, busyCPU, "at both ends")
+	case here:
+		s.row("", remark, busyCPU, "here")
+	case there:
+		s.row("", remark, busyCPU, "there")
 	}
 }
 
@@ -230,7 +236,7 @@ func (s *sheet) why(w *result.Why) {
 func (s *sheet) ended(e result.End) {
 	reason, ok := reasons[e.Reason]
 	if !ok {
-		reason = clean(strings.ReplaceAll(e.Reason, "_", " "))
+		reason = cmp.Or(clean(strings.ReplaceAll(e.Reason, "_", " ")), unknown)
 	}
 	s.row("ended", "after %s: %s", FormatElapsed(e.Elapsed), reason)
 	if e.Err != nil {

@@ -97,3 +97,41 @@ func TestErrIsKept(t *testing.T) {
 		t.Errorf("Err = %v after %d writes, want %v after 1", s.Err(), w.n, errBroken)
 	}
 }
+
+// What the machines' load may mean is said only where nothing else says why.
+func TestSummaryOfMachines(t *testing.T) {
+	busy, calm := result.Some(85.0), result.Some(3.0)
+	for _, tt := range []struct {
+		cpu  result.CPU
+		why  *result.Why
+		want string
+	}{
+		{result.CPU{Local: busy, Remote: calm}, nil, "above 70 % here:"},
+		{result.CPU{Local: calm, Remote: busy}, &result.Why{Limit: "unknown"}, "above 70 % there:"},
+		{result.CPU{Local: busy, Remote: busy}, nil, "above 70 % at both ends:"},
+		{result.CPU{Local: busy, Remote: busy}, &result.Why{Limit: "path_full"}, ""},
+		{result.CPU{Local: calm}, nil, ""},
+	} {
+		s := &sheet{}
+		s.machines(tt.cpu, tt.why)
+		if got := s.String(); tt.want == "" && strings.Contains(got, "above") || !strings.Contains(got, tt.want) {
+			t.Errorf("%+v, %+v: %q, want %q in it", tt.cpu, tt.why, got, tt.want)
+		}
+	}
+}
+
+// Remarks are made when sender and receiver are more than 5 % apart, either way.
+func TestSummaryOfDifference(t *testing.T) {
+	for _, tt := range []struct {
+		sent, received uint64
+		want           string
+	}{
+		{1000, 1000, ""}, {1000, 951, ""}, {1000, 500, "50.0 % less"}, {1000, 2000, "100 % more"}, {0, 1000, ""},
+	} {
+		s := &sheet{}
+		s.remark(&result.Total{Sent: &result.View{Bytes: tt.sent}, Received: &result.View{Bytes: tt.received}, Elapsed: 1e9})
+		if got := s.String(); tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+			t.Errorf("sent %d, received %d: %q, want %q in it", tt.sent, tt.received, got, tt.want)
+		}
+	}
+}
