@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"internal/host", "internal/pace", "internal/stat", "internal/transcript", "internal/testnet"},
 	{"P/wire"},
 	{"P/auth"},
-	{"internal/nat", "internal/sock"},
+	{"internal/nat", "internal/rtt", "internal/sock"},
 	{"internal/stream"},
 	{"P"},
 	{"app/diagnose", "app/verdict", "app/plot"},
