@@ -19,6 +19,15 @@ const (
 	unplugged           // nothing passes at all
 )
 
+// A cargo says what may be asked of the sender of a packet.
+type cargo uint8
+
+const (
+	routed   cargo = iota // nothing: it is not there, or is a TCP that knows its window
+	waits                 // to wait for room, where the link has Wait
+	streamed              // to wait always: a piece of a byte stream that others keep whole
+)
+
 // A fate is a verdict with its times.
 type fate struct {
 	verdict verdict
@@ -54,26 +63,27 @@ func (f *fates) set(link Link, now time.Time) {
 	f.neck.setRate(link.Rate, now)
 }
 
-// next decides about a packet of size bytes at now. A stream's packet is part of
-// a byte stream that somebody else keeps whole: it has no MTU, order or copies
-// of its own, and its sender always waits.
-func (f *fates) next(now time.Time, size int, stream bool) fate {
-	if f.link.MTU > 0 && size > f.link.MTU && !stream {
+// next decides about a packet of size bytes at now. What is streamed has no MTU,
+// order or copies of its own.
+func (f *fates) next(now time.Time, size int, c cargo) fate {
+	if f.link.MTU > 0 && size > f.link.MTU && c != streamed {
 		return fate{verdict: tooBig}
 	}
-	if at := f.neck.room(now, size, f.link.Queue); at.After(now) && (f.link.Wait || stream) {
-		return fate{verdict: full, due: at}
+	room := f.neck.room(now, size, f.link.Queue)
+	isFull := room.After(now)
+	if isFull && (c == streamed || c == waits && f.link.Wait) {
+		return fate{verdict: full, due: room}
 	}
 	n := f.n
 	f.n++
 	// Each pick is asked each time, so that its chances depend on nothing else.
 	isLost := picks(f.link.Loss, n, f.loss)
-	isCopied := picks(f.link.Duplicate, n, f.duplicate) && !stream
-	isHeld := picks(f.link.Reorder, n, f.reorder) && !stream
+	isCopied := picks(f.link.Duplicate, n, f.duplicate) && c != streamed
+	isHeld := picks(f.link.Reorder, n, f.reorder) && c != streamed
 	if isLost {
 		return fate{verdict: lost}
 	}
-	if f.neck.room(now, size, f.link.Queue).After(now) {
+	if isFull && !f.link.Wait {
 		return fate{verdict: tailDropped}
 	}
 	due := f.neck.pass(now, size).Add(f.link.Delay)

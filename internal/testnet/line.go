@@ -73,7 +73,7 @@ type flight struct {
 	due    time.Time
 	number uint64
 	copied bool
-	stream bool // part of a real TCP stream: waits while unplugged
+	stream bool // waits while unplugged
 	size   int
 	arrive func()
 }
@@ -81,21 +81,16 @@ type flight struct {
 // offer gives the line a packet of size bytes and calls arrive when and if it
 // arrives, at once if the link has no delay. Only one arrive of a line runs at a
 // time, and no lock is held meanwhile, so that it may offer packets itself.
-func (l *Line) offer(size int, arrive func()) fate { return l.take(size, false, arrive) }
-
-// offerStream is offer for a piece of a real TCP stream: see fates.next.
-func (l *Line) offerStream(size int, arrive func()) fate { return l.take(size, true, arrive) }
-
-func (l *Line) take(size int, stream bool, arrive func()) fate {
+func (l *Line) offer(size int, c cargo, arrive func()) fate {
 	l.mu.Lock()
-	if stream && l.unplugged {
+	if c == streamed && l.unplugged {
 		l.mu.Unlock()
 		return fate{verdict: unplugged}
 	}
-	f := l.decide(size, stream)
+	f := l.decide(size, c)
 	if f.verdict == accepted {
 		for i := range 1 + f.copies {
-			heap.Push(&l.flights, flight{f.due, l.offered, i > 0, stream, size, arrive})
+			heap.Push(&l.flights, flight{f.due, l.offered, i > 0, c == streamed, size, arrive})
 		}
 	}
 	if f.verdict != full {
@@ -109,12 +104,12 @@ func (l *Line) take(size int, stream bool, arrive func()) fate {
 	return f
 }
 
-func (l *Line) decide(size int, stream bool) fate {
+func (l *Line) decide(size int, c cargo) fate {
 	if l.unplugged {
 		l.counts.Unplugged++
 		return fate{verdict: unplugged}
 	}
-	f := l.fates.next(time.Now(), size, stream)
+	f := l.fates.next(time.Now(), size, c)
 	switch f.verdict {
 	case lost:
 		l.counts.Lost++

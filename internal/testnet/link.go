@@ -23,7 +23,7 @@ type Link struct {
 
 	Rate  uint64 // bit/s through the bottleneck; 0 is no limit
 	Queue int    // bytes the bottleneck holds, with the packet it is sending; 0 is no limit
-	Wait  bool   // a full queue lets the sender wait, as one's own network card does, and drops nothing
+	Wait  bool   // a full queue drops nothing: a write to UDP waits, as for one's own network card, other packets queue
 
 	MTU       int  // bytes of the largest IP packet; 0 is no limit, and 1500 for TCP
 	BlackHole bool // larger packets vanish; otherwise the write returns EMSGSIZE

@@ -228,7 +228,7 @@ func TestTwoLinksDiffer(t *testing.T) {
 	a, b := newFates(Link{Loss: loss}, 0), newFates(Link{Loss: loss}, 1)
 	var lostA, lostB []verdict
 	for range 64 {
-		lostA, lostB = append(lostA, a.next(time.Time{}, 1, false).verdict), append(lostB, b.next(time.Time{}, 1, false).verdict)
+		lostA, lostB = append(lostA, a.next(time.Time{}, 1, routed).verdict), append(lostB, b.next(time.Time{}, 1, routed).verdict)
 	}
 	if slices.Equal(lostA, lostB) {
 		t.Error("two lines lost the same packets")
@@ -378,6 +378,6 @@ func BenchmarkLine(b *testing.B) {
 	l := newLine(Link{Rate: 1e15, Loss: Share(0.01)}, 0)
 	b.ReportAllocs()
 	for b.Loop() {
-		l.offer(1500, func() {})
+		l.offer(1500, routed, func() {})
 	}
 }

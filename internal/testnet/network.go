@@ -128,7 +128,11 @@ func (h *Host) send(p packet) fate {
 		h.accept(p)
 		return fate{}
 	}
-	return h.Up.offer(p.size(), func() { h.net.route(p) })
+	c := routed
+	if p.segment == nil && !p.refused {
+		c = waits
+	}
+	return h.Up.offer(p.size(), c, func() { h.net.route(p) })
 }
 
 func (n *Network) route(p packet) {
@@ -142,7 +146,7 @@ func (n *Network) route(p packet) {
 
 // receive takes a packet from the network.
 func (h *Host) receive(p packet) {
-	h.Down.offer(p.size(), func() { h.accept(p) })
+	h.Down.offer(p.size(), routed, func() { h.accept(p) })
 }
 
 // accept hands a packet that has arrived to its socket.
