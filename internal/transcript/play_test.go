@@ -192,8 +192,9 @@ func TestPlaySockets(t *testing.T) {
 			if err != nil {
 				t.Errorf("%v: %v", side, err)
 			}
-			if side == Client && played.Received[1] != 4+4+16+4+4+2+24 {
-				t.Errorf("client received %d bytes", played.Received[1])
+			// In a hurry the client's reset overtakes the two statuses.
+			if got := played.Received[1]; side == Client && (got < 4+4+16+4+4+2 || got > 4+4+16+4+4+2+24) {
+				t.Errorf("client received %d bytes", got)
 			}
 		})
 	}

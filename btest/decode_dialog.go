@@ -1,0 +1,447 @@
+package btest
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/transcript"
+)
+
+// A dialog follows what the two ends of one TCP connection say, and tells it
+// message by message. Bytes may come in pieces of any size; each side's are
+// held back until it is its turn. It is not safe for concurrent use.
+type dialog struct {
+	tell  func(message)
+	tests map[wire.Token]wire.Command // tests that connections may join; shared, may be nil
+
+	stage    stage
+	command  wire.Command
+	joined   bool         // a further connection of a test
+	login    wire.Verdict // how the client was asked to log in; Go if it was not
+	repeated bool         // a second "go" was told, or can no longer come
+	client   half
+	server   half
+}
+
+// A stage says whose turn it is, and what is due.
+type stage uint8
+
+const (
+	stageHello stage = iota
+	stageCommand
+	stageReply
+	stageChallenge
+	stageResponse
+	stageClientKey
+	stageServerKey
+	stageClientProof
+	stageServerProof
+	stageResult
+	stagePort
+	stageStatuses // UDP: statuses both ways
+	stageData     // TCP: data with statuses between
+	stageOver     // nothing more is known to follow
+)
+
+// due is what each stage waits for: who speaks, and how many bytes. 0 bytes
+// means a frame.
+var due = [...]struct {
+	from transcript.Side
+	n    int
+}{
+	stageHello:       {transcript.Server, wire.HelloLen},
+	stageCommand:     {transcript.Client, wire.CommandLen},
+	stageReply:       {transcript.Server, wire.ReplyLen},
+	stageChallenge:   {transcript.Server, challengeLen},
+	stageResponse:    {transcript.Client, wire.ResponseLen},
+	stageClientKey:   {transcript.Client, 0},
+	stageServerKey:   {transcript.Server, 0},
+	stageClientProof: {transcript.Client, 0},
+	stageServerProof: {transcript.Server, 0},
+	stageResult:      {transcript.Server, wire.ReplyLen},
+	stagePort:        {transcript.Server, wire.PortLen},
+}
+
+const challengeLen = 16
+
+// mostPending is the most that a side may say out of turn. All of a handshake
+// is less.
+const mostPending = 2048
+
+// A half is what one side of a dialog says.
+type half struct {
+	pending []byte // not yet told
+	offset  int64  // of the first pending byte in all that the side said
+	scanner wire.Scanner
+	bulk    bulk
+	odd     bool // something that is no status was told of already
+}
+
+// bulk is data that was not told yet.
+type bulk struct {
+	bytes, nonzero int64
+	from, to       time.Duration
+}
+
+func (d *dialog) half(from transcript.Side) *half {
+	if from == transcript.Client {
+		return &d.client
+	}
+	return &d.server
+}
+
+// feed takes what from said at a time on the clock of the recording.
+func (d *dialog) feed(from transcript.Side, at time.Duration, b []byte) {
+	h := d.half(from)
+	if d.stage == stageData && len(h.pending) == 0 && !d.mayRepeat(from) {
+		d.scan(from, at, at, b)
+		return
+	}
+	h.pending = append(h.pending, b...)
+	for d.step(at) {
+	}
+	for _, side := range []transcript.Side{transcript.Client, transcript.Server} {
+		if len(d.half(side).pending) > mostPending {
+			d.stage = stageOver
+		}
+	}
+	if d.stage == stageOver {
+		d.flush(transcript.Client, at)
+		d.flush(transcript.Server, at)
+	}
+}
+
+// zeros takes n zeros that from said from a time until another.
+func (d *dialog) zeros(from transcript.Side, at, until time.Duration, n int64) {
+	var some [wire.StatusLen]byte
+	h := d.half(from)
+	plain := func() bool {
+		return d.stage == stageData && len(h.pending) == 0 && h.scanner.Rest() == 0 && !d.mayRepeat(from)
+	}
+	for fed := 0; n > 0 && fed < mostPending && d.stage != stageOver && !plain(); fed += len(some) {
+		part := min(n, int64(len(some)))
+		d.feed(from, at, some[:part])
+		n -= part
+	}
+	switch {
+	case n == 0:
+	case plain():
+		h.offset += n
+		h.bulk.add(at, until, n, 0)
+	default:
+		h.offset += n
+		d.tell(message{kind: kindUnknown, from: from, at: at, until: until, offset: h.offset - n, length: n,
+			name: "unknown", text: "zeros where nothing is due"})
+	}
+}
+
+// missing takes n bytes that are not known.
+func (d *dialog) missing(from transcript.Side, at, until time.Duration, n int64) {
+	h := d.half(from)
+	if d.stage == stageData {
+		h.bulk.add(at, until, n, n)
+		h.offset += n
+		return
+	}
+	d.flush(from, at)
+	h.offset += n
+	d.stage = stageOver
+	d.tell(message{kind: kindUnknown, from: from, at: at, offset: h.offset - n, length: n, name: "missing", text: "not in the recording"})
+}
+
+// step takes one message that is complete. It is false when there is none.
+func (d *dialog) step(at time.Duration) bool {
+	switch d.stage {
+	case stageOver:
+		return false
+	case stageStatuses:
+		return d.statuses(transcript.Client, at) || d.statuses(transcript.Server, at)
+	case stageData:
+		return d.beginData(at)
+	}
+	turn := due[d.stage]
+	h := d.half(turn.from)
+	n := turn.n
+	if n == 0 {
+		if n = frameLen(h.pending); n == 0 {
+			return false
+		}
+	}
+	if d.stage == stagePort && d.mayRepeat(turn.from) && bytes.HasPrefix(h.pending, []byte{1, 0}) {
+		n = wire.ReplyLen + wire.PortLen // 256 is no port that any server announces
+	}
+	if len(h.pending) < n {
+		return false
+	}
+	d.take(turn.from, at, n)
+	return true
+}
+
+// frameLen is the length of the frame at the front of b with its length byte,
+// 0 when not even that is there. A refusal may come in the place of a frame:
+// what begins with a zero is taken for four bytes.
+func frameLen(b []byte) int {
+	switch {
+	case len(b) == 0:
+		return 0
+	case b[0] == 0:
+		return wire.ReplyLen
+	}
+	return 1 + int(b[0])
+}
+
+// mayRepeat reports whether from may say "go" a second time: btest-opensource
+// does so after each MD5 login.
+func (d *dialog) mayRepeat(from transcript.Side) bool {
+	return from == transcript.Server && d.login == wire.WantMD5 && !d.repeated && (d.stage == stagePort || d.stage == stageData)
+}
+
+// cut takes n bytes off a side and returns them in an empty message.
+func (d *dialog) cut(from transcript.Side, at time.Duration, n int) message {
+	h := d.half(from)
+	m := message{from: from, at: at, offset: h.offset, length: int64(n), raw: bytes.Clone(h.pending[:n])}
+	h.pending = h.pending[n:]
+	h.offset += int64(n)
+	return m
+}
+
+// take takes a message of n bytes, which is due, and goes to the next stage.
+func (d *dialog) take(from transcript.Side, at time.Duration, n int) {
+	m := d.cut(from, at, n)
+	switch d.stage {
+	case stageHello:
+		d.stage = stageCommand
+		if !describeHello(&m) {
+			d.stage = stageOver
+		}
+	case stageCommand:
+		d.takeCommand(&m)
+	case stageReply, stageResult:
+		d.takeReply(&m)
+	case stageChallenge:
+		m.kind, m.name, m.text = kindChallenge, "challenge", "to be hashed with the password"
+		m.field("bytes", hexOf(m.raw), "")
+		d.stage = stageResponse
+	case stageResponse:
+		describeResponse(&m)
+		d.stage = stageResult
+	case stageClientKey, stageServerKey, stageClientProof, stageServerProof:
+		d.takeFrame(&m)
+	case stagePort:
+		d.takePort(&m)
+	}
+	d.tell(m)
+}
+
+func (d *dialog) takeCommand(m *message) {
+	if wire.IsJoin(m.raw) {
+		d.joined = true
+		d.command = d.tests[describeJoin(m)]
+		d.command.Transport = wire.TCP
+		d.stage = stageReply
+		return
+	}
+	var ok bool
+	if d.command, ok = describeCommand(m); !ok {
+		d.stage = stageOver
+		return
+	}
+	d.stage = stageReply
+}
+
+func (d *dialog) takeReply(m *message) {
+	first := d.stage == stageReply
+	r, ok := describeReply(m, first, d.joined)
+	d.stage = stageOver
+	switch {
+	case !ok:
+	case r.Verdict == wire.Go:
+		if first {
+			d.login = wire.Go
+		}
+		d.stage = stageData
+		if d.command.Transport == wire.UDP {
+			d.stage = stagePort
+		} else if d.tests != nil && !r.Token.IsZero() && !d.joined {
+			d.tests[r.Token] = d.command
+		}
+	case r.Verdict == wire.WantMD5 && first:
+		d.login, d.stage = wire.WantMD5, stageChallenge
+	case r.Verdict == wire.WantSRP5 && first:
+		d.login, d.stage = wire.WantSRP5, stageClientKey
+	}
+}
+
+// takeFrame takes a frame of EC-SRP5, or what came in its place.
+func (d *dialog) takeFrame(m *message) {
+	if m.raw[0] == 0 {
+		if _, ok := describeReply(m, false, false); !ok {
+			m.name = "unknown"
+		}
+		d.stage = stageOver
+		return
+	}
+	var ok bool
+	switch d.stage {
+	case stageClientKey:
+		ok = describeClientKey(m)
+	case stageServerKey:
+		ok = describeServerKey(m)
+	case stageClientProof, stageServerProof:
+		ok = describeProof(m)
+	}
+	if !ok {
+		describeText(m)
+		d.stage = stageOver
+		return
+	}
+	d.stage++
+}
+
+// takePort takes the UDP port, or a second "go" that comes in its place.
+func (d *dialog) takePort(m *message) {
+	if len(m.raw) > wire.PortLen { // put back what follows the second "go"
+		d.server.pending = append(bytes.Clone(m.raw[wire.ReplyLen:]), d.server.pending...)
+		d.server.offset -= wire.PortLen
+		m.raw, m.length = m.raw[:wire.ReplyLen], wire.ReplyLen
+		describeReply(m, false, false)
+		m.text += " " + againRemark
+		d.repeated = true
+		return
+	}
+	describePort(m)
+	d.stage = stageStatuses
+}
+
+const againRemark = "(a second time, as btest-opensource does after an MD5 login)"
+
+// beginData tells a second "go" before the data of a TCP test, and hands the
+// rest to the scanner.
+func (d *dialog) beginData(at time.Duration) bool {
+	for _, from := range []transcript.Side{transcript.Client, transcript.Server} {
+		h := d.half(from)
+		if len(h.pending) == 0 {
+			continue
+		}
+		if d.mayRepeat(from) {
+			again := []byte{byte(wire.Go), 0, 0, 0}
+			if len(h.pending) < len(again) && bytes.HasPrefix(again, h.pending) {
+				continue // it may yet become one
+			}
+			d.repeated = true // told, or not there
+			if bytes.HasPrefix(h.pending, again) {
+				m := d.cut(from, at, len(again))
+				describeReply(&m, false, false)
+				m.text += " " + againRemark
+				d.tell(m)
+				return true
+			}
+		}
+		b := h.pending
+		h.pending = nil
+		d.scan(from, at, at, b)
+		return true
+	}
+	return false
+}
+
+// scan tells the statuses in the data of a TCP test.
+func (d *dialog) scan(from transcript.Side, at, until time.Duration, b []byte) {
+	h := d.half(from)
+	h.offset += int64(len(b))
+	h.bulk.nonzero += nonzeros(b)
+	h.scanner.Random = !d.command.Zeros && h.bulk.nonzero > 64
+	data := h.scanner.Scan(b, func(s wire.Status) {
+		raw, _ := s.AppendBinary(nil)
+		h.bulk.nonzero -= nonzeros(raw)
+		d.tellBulk(from)
+		m := message{kind: kindStatus, from: from, at: at, length: wire.StatusLen, raw: raw}
+		describeStatus(&m, s)
+		d.tell(m)
+	})
+	h.bulk.add(at, until, int64(data), 0)
+}
+
+func nonzeros(b []byte) int64 { return int64(len(b) - bytes.Count(b, []byte{0})) }
+
+// add counts data that came from a time until another.
+func (b *bulk) add(at, until time.Duration, n, nonzero int64) {
+	if n == 0 {
+		return
+	}
+	if b.bytes == 0 {
+		b.from = at
+	}
+	b.bytes += n
+	b.nonzero += nonzero
+	b.to = max(b.to, until)
+}
+
+// tellBulk tells of the data since the last status, if there was any.
+func (d *dialog) tellBulk(from transcript.Side) {
+	h := d.half(from)
+	if h.bulk.bytes == 0 {
+		return
+	}
+	told := h.bulk
+	told.nonzero = min(max(0, told.nonzero), told.bytes)
+	h.bulk = bulk{nonzero: h.bulk.nonzero - told.nonzero} // what lies behind the status that is about to be told
+	m := message{kind: kindData, from: from, at: told.from, until: told.to, length: told.bytes}
+	describeBulk(&m, told)
+	d.tell(m)
+}
+
+// statuses tells one status of a UDP test, or of what is none.
+func (d *dialog) statuses(from transcript.Side, at time.Duration) bool {
+	h := d.half(from)
+	if len(h.pending) == 0 {
+		return false
+	}
+	if at0 := bytes.IndexByte(h.pending, 0x07); at0 != 0 {
+		if at0 < 0 {
+			at0 = len(h.pending)
+		}
+		m := d.cut(from, at, at0)
+		m.kind, m.name, m.text = kindUnknown, "unknown", "where a status is due"
+		if !h.odd {
+			d.tell(m)
+		}
+		h.odd = true
+		return true
+	}
+	if len(h.pending) < wire.StatusLen {
+		return false
+	}
+	m := d.cut(from, at, wire.StatusLen)
+	s, err := wire.ParseStatus(m.raw)
+	if err != nil {
+		m.kind, m.name, m.text = kindUnknown, "unknown", err.Error()
+		d.tell(m)
+		return true
+	}
+	m.kind = kindStatus
+	describeStatus(&m, s)
+	d.tell(m)
+	return true
+}
+
+// flush tells what from said so far and was held back: when it closes, at the
+// end, or when the dialog has left the protocol.
+func (d *dialog) flush(from transcript.Side, at time.Duration) {
+	h := d.half(from)
+	if d.stage == stageData {
+		h.bulk.add(at, at, int64(h.scanner.Rest()), 0)
+		h.scanner = wire.Scanner{}
+	}
+	d.tellBulk(from)
+	if len(h.pending) == 0 {
+		return
+	}
+	m := d.cut(from, at, len(h.pending))
+	m.kind, m.name, m.text = kindUnknown, "unknown", "where nothing is due"
+	if d.stage < stageStatuses && due[d.stage].from == from {
+		m.name, m.text = "incomplete", "the rest never came"
+	}
+	d.tell(m)
+}
