@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/rtt"
 	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
@@ -45,6 +46,9 @@ type clientRun struct {
 	load load
 	next int // number of the next connection, for Trace
 
+	watch  rtt.Watch
+	prober rtt.Prober // nil when latency is not probed
+
 	target string // host:port
 }
 
@@ -77,6 +81,10 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 	if err != nil {
 		return result.End{}, err
 	}
+	c.probeIdle(ctx, conn)
+	if c.prober != nil {
+		defer c.prober.Close()
+	}
 	ctrl, release := newControl(ctx, conn)
 	reply, method, err := c.handshake(ctrl)
 	if err != nil {
@@ -88,6 +96,7 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 	t := c.newTest(conn, method)
 	t.begin(ctx)
 	defer t.stop(nil)
+	c.probeLoaded(t)
 	if c.UDP {
 		return c.runUDP(ctx, t, ctrl, release)
 	}

@@ -18,6 +18,7 @@ type meter struct {
 	head     result.Head
 	counters *admit.Counters
 	ways     []*way
+	rtt      func() *result.Delay // round trips since the last interval
 
 	seq    int
 	start  time.Time
@@ -59,13 +60,14 @@ func (m *meter) close(s snapshot, cpu result.CPU) {
 	m.seq++
 	m.local.add(cpu.Local)
 	m.remote.add(cpu.Remote)
+	rtt := m.rtt()
 	for n, w := range m.ways {
 		near := result.Sum(s.near[n]...)
 		mine := near.Sub(w.prev)
 		w.prev = near
 		i := result.Interval{
 			Head: m.head, Seq: m.seq, Direction: w.direction, Stream: result.AllStreams,
-			Start: m.before, End: end, CPU: cpu,
+			Start: m.before, End: end, CPU: cpu, RTT: rtt,
 		}
 		i.Time = s.at
 		if w.direction == sent(m.head.Role) {

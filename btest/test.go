@@ -10,6 +10,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/rtt"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -34,6 +35,7 @@ type test struct {
 	budget    *admit.Budget
 	counters  *admit.Counters
 	load      *load
+	latency   *rtt.Watch // nil without probes
 
 	ctx   context.Context // of the senders; its cause is why the test ended
 	stop  context.CancelCauseFunc
@@ -67,7 +69,7 @@ func (t *test) begin(parent context.Context) {
 // run measures until something stops the test, closes everything and returns
 // the End. The goroutines of p run in t.wg.
 func (t *test) run(p phase) result.End {
-	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, ways: p.ways()}
+	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, ways: p.ways(), rtt: t.rtt}
 	defer t.counters.Begin()()
 	t.wg.Go(func() { t.watch(p) })
 	t.wg.Go(func() { t.beat(p) })
@@ -85,6 +87,9 @@ func (t *test) run(p phase) result.End {
 		t.meter.close(final, t.cpu(p))
 	}
 	end := t.meter.end(final)
+	if t.latency != nil {
+		end.Latency = t.latency.Latency()
+	}
 	end.Reason, end.Err = t.explain(cause)
 	return end
 }
@@ -100,12 +105,16 @@ func (t *test) measure(p phase) {
 	} else {
 		t.meter.start = time.Now()
 	}
+	if t.latency != nil {
+		t.latency.Loaded()
+	}
 	if t.duration > 0 {
 		left := t.duration - time.Since(t.meter.start)
 		defer time.AfterFunc(left, func() { t.stop(errDone) }).Stop()
 	}
 	for n := range pace.Ticks(t.ctx, t.interval) {
-		if n > 0 {
+		last := t.duration > 0 && time.Duration(n)*t.interval >= t.duration // the end closes that one
+		if n > 0 && !last {
 			t.meter.close(t.meter.snapshot(time.Now()), t.cpu(p))
 		}
 	}

@@ -60,7 +60,7 @@ type btestClientFlags struct {
 	rate, up, down     rate
 	duration, interval duration
 	port               uint16
-	nat                bool
+	nat, noLatency     bool
 	login              loginFlags
 	bind               bindFlag
 	family             familyFlags
@@ -81,6 +81,7 @@ func (f *btestClientFlags) register(fs *pflag.FlagSet, c *btest.Client) {
 	fs.IntVar(&c.DownSize, "rx-size", 0, "the same of what the server sends")
 	fs.BoolVar(&c.Random, "random", false, "random payload instead of zeros, for links that compress")
 	fs.Var(&f.interval, "interval", "time between results")
+	fs.BoolVar(&f.noLatency, "no-latency", false, "do not probe round trips before and during the test")
 	fs.Uint16VarP(&f.port, "port", "P", wire.DefaultPort, "TCP port of the server")
 	fs.BoolVarP(&f.nat, "nat", "n", false, "open the way through a NAT first (sonde always does)")
 	f.login.register(fs)
@@ -103,6 +104,7 @@ func (f *btestClientFlags) apply(e *env, fs *pflag.FlagSet, c *btest.Client) err
 		return misuse(fmt.Sprintf("give 1 to %d", btest.MaxConnections), "--connections %d: not a number of connections", c.Connections)
 	}
 	c.Direction = direction(f.transmit, f.receive)
+	c.Latency = !f.noLatency
 	c.Duration, c.Interval = time.Duration(f.duration), time.Duration(f.interval)
 	c.UpRate, c.DownRate = uint64(f.rate), uint64(f.rate)
 	if fs.Changed("local-rate") {

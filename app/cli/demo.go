@@ -70,9 +70,9 @@ func demo(ctx context.Context, e *env, each time.Duration) error {
 func demonstrations(target string, each time.Duration) []demonstration {
 	return []demonstration{
 		{"TCP, both ways, as fast as this machine can:",
-			btest.Client{Target: target, Direction: result.Both, Duration: each}},
+			btest.Client{Target: target, Direction: result.Both, Duration: each, Latency: true}},
 		{"UDP, both ways, 100 Mbit/s asked:",
-			btest.Client{Target: target, UDP: true, Direction: result.Both, Duration: each, DownRate: 100e6, UpRate: 100e6}},
+			btest.Client{Target: target, UDP: true, Direction: result.Both, Duration: each, DownRate: 100e6, UpRate: 100e6, Latency: true}},
 	}
 }
 
