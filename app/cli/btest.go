@@ -20,7 +20,7 @@ func btestCommand(e *env) *cobra.Command {
 		Use:   "btest",
 		Short: "the MikroTik bandwidth test, as client and server",
 	}
-	cmd.AddCommand(btestClientCommand(e), btestServerCommand(e))
+	cmd.AddCommand(btestClientCommand(e), btestServerCommand(e), btestDecodeCommand(e))
 	return cmd
 }
 
@@ -44,7 +44,7 @@ told otherwise. The router needs /tool/bandwidth-server enabled.`,
 				return err
 			}
 			return o.runClient(cmd.Context(), c.Validate, func(ctx context.Context, sink result.Sink) error {
-				c.Log = o.logger()
+				c.Log, c.Trace = o.logger(), o.btestTrace(result.Client)
 				return c.Run(ctx, sink)
 			})
 		},
@@ -164,7 +164,7 @@ ports 2001-2100; a test through a NAT needs nothing else.`,
 			if err := f.apply(e, cmd.Flags(), s); err != nil {
 				return err
 			}
-			s.Log = o.logger()
+			s.Log, s.Trace = o.logger(), o.btestTrace(result.Server)
 			return o.runServer(cmd.Context(), s.Validate, f.listen.addresses(), func(ctx context.Context, l listener, sink result.Sink) error {
 				s.Sink = sink
 				return s.Serve(ctx, l)

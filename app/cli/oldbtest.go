@@ -138,7 +138,7 @@ func (b *oldBtest) test(ctx context.Context) error {
 		return err
 	}
 	return b.lines().runClient(ctx, c.Validate, func(ctx context.Context, sink result.Sink) error {
-		c.Log = b.output.logger()
+		c.Log, c.Trace = b.output.logger(), b.output.btestTrace(result.Client)
 		return c.Run(ctx, b.oldSink(sink))
 	})
 }
@@ -161,7 +161,7 @@ func (b *oldBtest) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Log = b.output.logger()
+	s.Log, s.Trace = b.output.logger(), b.output.btestTrace(result.Server)
 	return b.lines().runServer(ctx, s.Validate, at, func(ctx context.Context, l listener, sink result.Sink) error {
 		s.Sink = b.oldSink(sink)
 		return s.Serve(ctx, l)
