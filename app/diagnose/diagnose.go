@@ -50,4 +50,10 @@ const (
 	resentTCP   = 0.001 // of the segments: enough to hold TCP down on long paths
 	resentMuch  = 0.01  // of the segments: more than a busy processor loses
 	skippedPart = 0.01  // of the packets due: the sender was late
+
+	// A path passes no more when what came varied by no more than the first, while
+	// what was sent, all the time more by the third, varied by the second.
+	passedApart  = 0.08
+	offeredApart = 0.20
+	overOffered  = 0.025
 )

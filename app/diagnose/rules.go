@@ -133,16 +133,17 @@ func queueStands(w *way) []string {
 
 func passesNoMore(w *way) []string {
 	o, p := w.offered, w.passed
-	share, ok := w.lostOnPath()
-	if !ok || share < lossUDP/2 || w.cpuFull() || w.pairs < 5 || p.least <= 0 {
+	if _, ok := w.lostOnPath(); !ok || w.cpuFull() || w.over < 5 || 2*w.over < w.moments || p.least <= 0 {
 		return nil
 	}
-	if p.most > 1.05*p.least || o.most < 1.15*o.least || o.least < 1.02*p.most {
+	if dropped, _, known := w.dropped(); known && dropped >= dropShare {
+		return nil // perhaps it was the receiver that passed no more
+	}
+	if p.most > (1+passedApart)*p.least || o.most < (1+offeredApart)*o.least {
 		return nil
 	}
 	return []string{
-		fmt.Sprintf("%.0f to %.0f packets per second were sent, and %.0f to %.0f came through", o.least, o.most, p.least, p.most),
-		formatShare(share) + " of the packets were lost on the path",
+		fmt.Sprintf("in %d intervals %.0f to %.0f packets per second were sent, and %.0f to %.0f came through", w.over, o.least, o.most, p.least, p.most),
 	}
 }
 

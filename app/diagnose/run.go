@@ -31,11 +31,14 @@ type track struct {
 	heard          int // of them with a receiver's view
 
 	// Of the intervals after the first three that know both ends: the bytes as
-	// the protocol counts them, and the packets per second.
-	both            int
-	bothSent        uint64
-	bothReceived    uint64
-	pairs           int
+	// the protocol counts them.
+	both         int
+	bothSent     uint64
+	bothReceived uint64
+
+	// Of the intervals in which more packets were offered than passed: how many
+	// per second.
+	over            int
 	offered, passed bounds
 
 	// Of the intervals that know TCP's round trip.
@@ -121,18 +124,15 @@ func (t *track) add(i result.Interval) {
 		t.heard++
 		t.received.Add(i.Start, i.End, perInterval(i.Received, long))
 	}
-	if i.Seq <= settled {
-		return
-	}
-	if covers(i.Sent, long) && covers(i.Received, long) {
+	if i.Seq > settled && covers(i.Sent, long) && covers(i.Received, long) {
 		t.both++
 		t.bothSent += counted(i.Sent)
 		t.bothReceived += counted(i.Received)
 	}
-	if offered, passed, ok := packetRates(i); ok {
-		t.offered.add(offered, t.pairs == 0)
-		t.passed.add(passed, t.pairs == 0)
-		t.pairs++
+	if offered, passed, ok := packetRates(i); ok && offered > (1+overOffered)*passed {
+		t.offered.add(offered, t.over == 0)
+		t.passed.add(passed, t.over == 0)
+		t.over++
 	}
 }
 

@@ -135,8 +135,10 @@ func (w *way) loss() (share float64, ok bool) {
 	}
 	if r := w.receivedView; r.Lost != nil && r.Packets != nil {
 		offered := float64(*r.Packets) + float64(*r.Lost)
-		if r.Duplicate != nil {
-			offered -= float64(*r.Duplicate)
+		for _, again := range []*uint64{r.Duplicate, r.Late} { // counted among Packets, and the late ones among Lost
+			if again != nil {
+				offered -= float64(*again)
+			}
 		}
 		if offered <= 0 {
 			return 0, false

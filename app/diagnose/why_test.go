@@ -143,7 +143,12 @@ var scenes = []struct {
 	{"few probes", udp(probing(20, 22, 120), func(s *scene) { s.latency.Loaded.Count = 4 }), Unknown},
 	{"more is sent and no more comes", udpUp(sending(alternating(plain(10000), plain(12000))), receiving(told(8500)), cpus(level(30), level(30))), PathFull},
 	{"more is sent and no more comes, by the numbers", udp(receiving(alternating(numbered(8500, 1500, 0), numbered(8500, 3500, 0)))), PathFull},
+	{"more is sent at first, as an adaptive sender does", udpUp(cpus(level(30), level(30)), receiving(told(8500)), sending(func(n int) *result.View {
+		return plain([]int{8500, 34000, 14000, 10600}[min(n, 4)-1])(n)
+	})), PathFull},
 	{"more is sent, and a CPU is full", udp(receiving(alternating(numbered(8500, 1500, 0), numbered(8500, 3500, 0))), cpus(level(98), nil)), CPULocal},
+	{"more is sent, and the receiver drops it", udp(receiving(alternating(numbered(8500, 1500, 1400), numbered(8500, 3500, 3300)))), ReceiverDrops},
+	{"more is sent, and the receiver drops a part", udp(receiving(alternating(numbered(8500, 1500, 300), numbered(8500, 3500, 300)))), PathLoss},
 	{"the same is sent all the time", udp(receiving(numbered(8500, 1500, 0))), PathLoss},
 	{"more is sent and more comes", udp(receiving(alternating(numbered(8500, 1500, 0), numbered(10200, 1800, 0)))), PathLoss},
 	{"our interface takes no more", udpUp(sending(stalling(plain(8500), 700*time.Millisecond))), PathFull},
