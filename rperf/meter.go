@@ -1,0 +1,128 @@
+package rperf
+
+import (
+	"time"
+
+	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/result"
+)
+
+// A meter turns the counters of a running test into intervals and, at the end,
+// into the total. Intervals are differences of snapshots, so they add up to
+// the total. One goroutine at a time uses it.
+type meter struct {
+	sink      result.Sink
+	head      result.Head
+	counters  *admit.Counters
+	direction result.Direction
+	sends     bool
+	near      func() []result.View // snapshots of our end, stream by stream
+	far       func() []result.View // what the far end told so far; nil if nothing
+	cpu       func() result.CPU
+
+	seq     int
+	start   time.Time
+	before  time.Duration // end of the last interval
+	prev    result.View
+	prevFar result.View
+	busy    mean
+}
+
+// close ends an interval at a moment.
+func (m *meter) close(at time.Time) {
+	end := at.Sub(m.start)
+	if end <= m.before {
+		return
+	}
+	m.seq++
+	near := result.Sum(m.near()...)
+	mine := near.Sub(m.prev)
+	m.prev = near
+	i := result.Interval{
+		Head: m.head, Seq: m.seq, Direction: m.direction, Stream: result.AllStreams,
+		Start: m.before, End: end, CPU: m.cpu(),
+	}
+	i.Time = at
+	m.busy.add(i.CPU.Local)
+	if m.sends {
+		i.Sent, i.Received = &mine, m.farInterval()
+		m.counters.Add(mine.Bytes, 0)
+	} else {
+		i.Received, i.Sent = &mine, m.farInterval()
+		m.counters.Add(0, mine.Bytes)
+	}
+	m.sink.Put(i)
+	m.before = end
+}
+
+// farInterval is what the far end reported since the last interval, or nil.
+func (m *meter) farInterval() *result.View {
+	all := m.far()
+	if all == nil {
+		return nil
+	}
+	far := result.Sum(all...)
+	if far.Covered == m.prevFar.Covered {
+		return nil
+	}
+	d := far.Sub(m.prevFar)
+	d.Covered = far.Covered - m.prevFar.Covered
+	m.prevFar = far
+	return &d
+}
+
+// end is the End of the run, with the totals at its last interval.
+func (m *meter) end(at time.Time) result.End {
+	e := result.End{Head: m.head, Elapsed: m.before}
+	e.Time = at
+	if m.seq == 0 { // nothing was measured
+		return e
+	}
+	e.CPU.Local = m.busy.value()
+	near, far := m.near(), m.far()
+	t := m.total(m.prev, nil)
+	if far != nil {
+		t = m.total(m.prev, result.Some(result.Sum(far...)))
+	}
+	for n := 0; len(near) > 1 && n < len(near); n++ {
+		var told *result.View
+		if n < len(far) {
+			told = &far[n]
+		}
+		t.Streams = append(t.Streams, *m.total(near[n], told))
+	}
+	if m.direction == result.Down {
+		e.Down = t
+	} else {
+		e.Up = t
+	}
+	return e
+}
+
+// total is one total seen from both ends.
+func (m *meter) total(near result.View, far *result.View) *result.Total {
+	if m.sends {
+		return &result.Total{Sent: &near, Received: far, Elapsed: m.before}
+	}
+	return &result.Total{Received: &near, Sent: far, Elapsed: m.before}
+}
+
+// A mean is of figures that may be unknown.
+type mean struct {
+	sum float64
+	n   int
+}
+
+func (m *mean) add(v *float64) {
+	if v != nil {
+		m.sum += *v
+		m.n++
+	}
+}
+
+func (m *mean) value() *float64 {
+	if m.n == 0 {
+		return nil
+	}
+	return result.Some(m.sum / float64(m.n))
+}

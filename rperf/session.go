@@ -1,0 +1,217 @@
+package rperf
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/result"
+	"github.com/sonde-net/sonde/rperf/wire"
+)
+
+// A session is one client as the server sees it, from its configuration to the
+// End.
+type session struct {
+	server *Server
+	ctrl   *control
+	peer   netip.AddrPort
+	yard   yard
+	cfg    wire.Configuration
+	grant  *admit.Grant
+	test   *test
+}
+
+// run serves the client's one test. An error means that there was none.
+func (s *session) run(ctx context.Context) error {
+	m, err := s.ctrl.read(ctx, "configuration", answerTime)
+	if err != nil {
+		return err
+	}
+	cfg, ok := m.(wire.Configuration)
+	if !ok {
+		return fmt.Errorf("rperf: got %s, want configuration", m.Kind())
+	}
+	s.cfg = cfg
+	leave, err := s.server.queue.enter(ctx, cfg.Duration.Duration(), s.queued)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	s.grant, err = s.server.Policy.Admit(ctx, admit.Request{
+		Protocol: Protocol, Peer: s.peer.Addr(), Transmit: cfg.Reverse, Receive: !cfg.Reverse, Streams: cfg.Streams,
+	})
+	if err != nil {
+		return err
+	}
+	var end result.End
+	settle := sync.OnceFunc(func() { s.settle(end) })
+	defer settle()
+	s.test = s.newTest()
+	s.test.begin(ctx)
+	defer s.test.stop(nil)
+	if err := s.agree(ctx); err != nil {
+		closeAll(s.test.parts)
+		return err
+	}
+	end = s.measure()
+	settle() // before the End is seen, so that whoever sees it finds the books in order
+	s.server.Sink.Put(end)
+	return nil
+}
+
+// queued tells one of our clients that it has to wait. A real client knows no
+// such message; it waits as long as it takes.
+func (s *session) queued(position int, wait time.Duration) error {
+	if s.cfg.Sonde == nil {
+		return nil
+	}
+	return s.ctrl.write(wire.Queued{Position: position, Wait: wire.SecondsOf(wait)})
+}
+
+// settle books what the test moved.
+func (s *session) settle(end result.End) {
+	if s.grant.Settle == nil {
+		return
+	}
+	var sent, received uint64
+	if v := end.Local(result.Down); v != nil {
+		sent = v.Bytes
+	}
+	if v := end.Local(result.Up); v != nil {
+		received = v.Bytes
+	}
+	s.grant.Settle(sent, received)
+}
+
+func (s *session) newTest() *test {
+	srv := s.server
+	t := &test{
+		head: result.Head{Run: result.NewID(), Time: time.Now(), Protocol: Protocol, Role: result.Server},
+		sink: srv.Sink, log: srv.Log.With("peer", s.peer), cfg: s.cfg, ctrl: s.ctrl,
+		sends: s.cfg.Reverse, interval: srv.Interval, counters: srv.Counters, exact: s.cfg.Sonde != nil,
+	}
+	t.record = func(i wire.Interval) error { return s.ctrl.write(i) }
+	t.over = func(stream int, err error) error {
+		return s.ctrl.write(wire.StreamEnd{Stream: uint8(stream), Failed: err != nil})
+	}
+	return t
+}
+
+// plan is what the client asked for, within the grant.
+func (s *session) plan() *plan {
+	p := planOf(s.cfg)
+	p.budget = s.grant.Budget
+	if most := s.grant.Rate / uint64(max(1, s.cfg.Streams)); s.grant.Rate > 0 && (p.rate == 0 || p.rate > most) {
+		p.rate = max(1, most)
+	}
+	return p
+}
+
+// agree makes our ends of the streams, answers and waits for begin.
+func (s *session) agree(ctx context.Context) (err error) {
+	t, p := s.test, s.plan()
+	var ours *wire.Accept
+	if s.cfg.Sonde != nil {
+		ours = &wire.Accept{Version: wire.OfferVersion}
+	}
+	var answer wire.Message
+	switch {
+	case !s.cfg.Reverse:
+		var ports []uint16
+		t.parts, ports, err = s.yard.listening(ctx, p, s.cfg.UDP, false, s.cfg.Streams)
+		answer = wire.Connect{StreamPorts: ports, Sonde: ours}
+	case ours != nil && s.cfg.Sonde.Dial:
+		t.parts, ours.StreamPorts, err = s.yard.listening(ctx, p, s.cfg.UDP, true, s.cfg.Streams)
+		answer = wire.ConnectReady{Sonde: ours}
+	default:
+		t.parts, err = s.yard.calling(ctx, p, s.cfg.UDP, true, s.cfg.StreamPorts)
+		answer = wire.ConnectReady{Sonde: ours}
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.ctrl.write(answer); err != nil {
+		return err
+	}
+	m, err := s.ctrl.read(ctx, "begin", beginTime)
+	if err != nil {
+		return err
+	}
+	if _, ok := m.(wire.Begin); !ok {
+		return fmt.Errorf("rperf: got %s, want begin", m.Kind())
+	}
+	return nil
+}
+
+// measure runs the data phase to its End.
+func (s *session) measure() result.End {
+	t := s.test
+	s.server.Sink.Put(s.beginning())
+	t.ready()
+	t.wg.Go(s.listen)
+	if s.grant.Time > 0 {
+		defer time.AfterFunc(s.grant.Time, func() { t.stop(errMaxDuration) }).Stop()
+	}
+	ended := t.counters.Begin()
+	defer ended()
+	t.start(func() []result.View { return nil })
+	select {
+	case <-t.own:
+		// The client says end when it has our last reports.
+		select {
+		case <-t.ctx.Done():
+		case <-time.After(beginTime):
+		}
+	case <-t.ctx.Done():
+		s.lastWords()
+	}
+	return t.finish(errOver)
+}
+
+// lastWords waits for the parts to end, so that their last reports go out.
+func (s *session) lastWords() {
+	select {
+	case <-s.test.own:
+	case <-time.After(graceTime):
+	}
+}
+
+// listen waits for the client's end, or for it to go.
+func (s *session) listen() {
+	m, err := s.ctrl.read(s.test.ctx, "end", 0)
+	switch _, end := m.(wire.End); {
+	case err == nil && end:
+		err = errEnded
+	case err == nil:
+		err = protocolError(fmt.Errorf("rperf: got %s, want end", m.Kind()), "")
+	case s.isOver() && gone(err):
+		err = errEnded // an interrupted client says no end
+	}
+	s.test.stop(err)
+}
+
+// isOver reports whether all streams have ended.
+func (s *session) isOver() bool {
+	select {
+	case <-s.test.own:
+		return true
+	default:
+		return false
+	}
+}
+
+// beginning is the Begin event.
+func (s *session) beginning() result.Begin {
+	b := result.Begin{
+		Head: s.test.now(), Transport: transport(s.cfg), Direction: direction(s.cfg),
+		Peer: s.peer, Local: addrPort(s.ctrl.conn.LocalAddr()),
+		Streams: s.cfg.Streams, Size: s.cfg.Length, Duration: s.cfg.Duration.Duration(), Login: "none",
+	}
+	if s.cfg.Reverse {
+		b.DownRate = s.plan().rate * uint64(s.cfg.Streams)
+	}
+	return b
+}

@@ -1,0 +1,304 @@
+package rperf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/host"
+	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/result"
+	"github.com/sonde-net/sonde/rperf/wire"
+)
+
+// A test is the data phase of one run at one end, from begin to the End:
+//
+//	begin ── parts run, records and intervals each second ── a cause ── End
+//
+// Whatever ends it (all streams over, budget, peer gone, operator) goes through
+// stop: the first cause wins, the parts end, what was counted is kept.
+type test struct {
+	head     result.Head
+	sink     result.Sink
+	log      *slog.Logger
+	cfg      wire.Configuration
+	ctrl     *control
+	sends    bool // our end does
+	parts    []part
+	interval time.Duration
+	counters *admit.Counters
+	exact    bool // the far end reads exact figures
+
+	record func(wire.Interval) error         // of one stream, each second; nil: nobody wants it
+	over   func(stream int, err error) error // when a part has ended; nil: nobody wants to know
+
+	ctx   context.Context // its cause is why the test ended
+	stop  context.CancelCauseFunc
+	flows []context.Context    // of each part
+	ends  []context.CancelFunc // of each part: it is over, without a fault
+	wg    sync.WaitGroup       // of everything
+	own   chan struct{}        // closed when all parts have ended
+	meter meter
+	begun time.Time
+
+	mu     sync.Mutex // guards faults
+	faults map[int]error
+}
+
+// begin makes the contexts of a test.
+func (t *test) begin(parent context.Context) {
+	t.ctx, t.stop = context.WithCancelCause(parent)
+	t.own = make(chan struct{})
+	t.faults = map[int]error{}
+}
+
+// ready makes the contexts of the parts, before anybody may end one.
+func (t *test) ready() {
+	for range t.parts {
+		ctx, end := context.WithCancel(t.ctx)
+		t.flows, t.ends = append(t.flows, ctx), append(t.ends, end)
+	}
+}
+
+// start sets the parts running and the meter counting. far is what the far end
+// told, nil if it tells nothing.
+func (t *test) start(far func() []result.View) {
+	t.begun = time.Now()
+	cpu := host.NewCPU()
+	cpu.Busy() // the first sample only sets the start
+	t.meter = meter{
+		sink: t.sink, head: t.head, counters: t.counters, direction: direction(t.cfg), sends: t.sends,
+		near: t.views, far: far, cpu: func() (c result.CPU) {
+			if p, ok := cpu.Busy(); ok {
+				c.Local = &p
+			}
+			return c
+		},
+	}
+	var parts sync.WaitGroup
+	for n, p := range t.parts {
+		parts.Go(func() { t.follow(t.flows[n], n, p) })
+	}
+	t.wg.Go(func() {
+		parts.Wait()
+		close(t.own)
+	})
+	t.wg.Go(t.measure)
+}
+
+func (t *test) views() []result.View {
+	all := make([]result.View, len(t.parts))
+	for n, p := range t.parts {
+		all[n] = p.view()
+	}
+	return all
+}
+
+// follow runs one part and records it each second.
+func (t *test) follow(ctx context.Context, n int, p part) {
+	ended := make(chan error, 1)
+	go func() { ended <- p.run(ctx) }()
+	tick := time.NewTicker(recordEvery)
+	defer tick.Stop()
+	from := t.begun
+	for {
+		select {
+		case <-tick.C:
+			from = t.put(n, p, from, time.Now())
+		case err := <-ended:
+			at := time.Now()
+			if last := p.last(); !t.sends && last.After(from) {
+				at = last // the wait for the end is not part of the interval
+			}
+			t.put(n, p, from, at)
+			t.ended(n, err)
+			if f, ok := p.(*udpSender); ok {
+				t.wg.Go(func() { f.finish(t.ctx) })
+			}
+			return
+		}
+	}
+}
+
+// put records what a part did since from, and returns where the next record
+// begins. A record without data is left out, as the peer does: its time goes
+// to the next one.
+func (t *test) put(n int, p part, from, at time.Time) time.Time {
+	i := wire.Interval{
+		UDP: t.cfg.UDP, Stream: uint8(n),
+		End: wire.TimestampOf(at), Duration: wire.SecondsOf(at.Sub(from)),
+	}
+	p.record(&i)
+	if i.Bytes == 0 {
+		return from
+	}
+	if t.record == nil {
+		return at
+	}
+	if t.exact {
+		v := p.view()
+		i.Sonde = &v
+	}
+	if err := t.record(i); err != nil {
+		t.stop(err)
+	}
+	return at
+}
+
+// ended takes how a part ended. What concerns the whole test ends it.
+func (t *test) ended(n int, err error) {
+	_, spent := errors.AsType[*admit.ExceededError](err)
+	_, worded := errors.AsType[*result.Error](err)
+	switch {
+	case spent || worded:
+		t.stop(err)
+	case err != nil:
+		t.log.Info("stream failed", "stream", n, "err", err)
+		t.mu.Lock()
+		t.faults[n] = err
+		t.mu.Unlock()
+	}
+	if t.over == nil {
+		return
+	}
+	if err := t.over(n, err); err != nil {
+		t.stop(err)
+	}
+}
+
+// fault is the fault of the first stream that has one.
+func (t *test) fault() (stream int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for n := range t.parts {
+		if t.faults[n] != nil {
+			return n, t.faults[n]
+		}
+	}
+	return 0, nil
+}
+
+// measure closes an interval whenever its time is over, from the first data
+// until all parts have ended.
+func (t *test) measure() {
+	ctx, stop := context.WithCancel(t.ctx)
+	defer stop()
+	t.wg.Go(func() {
+		select {
+		case <-t.own:
+			stop()
+		case <-ctx.Done():
+		}
+	})
+	t.meter.start = t.awaitData(ctx)
+	for n := range pace.Ticks(ctx, t.interval) {
+		if n > 0 {
+			t.meter.close(time.Now())
+		}
+	}
+}
+
+// awaitData waits for the first data and returns when it came; when ctx ends
+// before, all that is known is that it came after begin.
+func (t *test) awaitData(ctx context.Context) time.Time {
+	for range pace.Ticks(ctx, 2*time.Millisecond) {
+		if at := t.last(); !at.IsZero() {
+			return at
+		}
+	}
+	return t.begun
+}
+
+// last is when data moved last on any stream.
+func (t *test) last() (at time.Time) {
+	for _, p := range t.parts {
+		if l := p.last(); l.After(at) {
+			at = l
+		}
+	}
+	return at
+}
+
+// finish ends the test for cause if nothing else has, waits for all its
+// goroutines and returns the End.
+func (t *test) finish(cause error) result.End {
+	now := time.Now()
+	t.stop(cause)
+	t.wg.Wait()
+	closeAll(t.parts)
+	switch at := t.last(); {
+	case at.IsZero(): // nothing was measured
+	case !t.sends && at.After(t.meter.start) && at.Before(now):
+		t.meter.close(at) // a receiver waited since then
+	default:
+		t.meter.close(now)
+	}
+	end := t.meter.end(time.Now())
+	end.Reason, end.Err = t.explain(context.Cause(t.ctx))
+	return end
+}
+
+// now is the head of an event that happens now.
+func (t *test) now() result.Head {
+	h := t.head
+	h.Time = time.Now()
+	return h
+}
+
+// explain turns the cause that ended the test into its reason and its error.
+func (t *test) explain(cause error) (reason string, err error) {
+	after := t.meter.before.Round(time.Millisecond)
+	atServer := t.head.Role == result.Server
+	switch {
+	case errors.Is(cause, errOver), errors.Is(cause, errOverdue), errors.Is(cause, errEnded):
+		if n, fault := t.fault(); fault != nil {
+			return t.explainFault(n, fault)
+		}
+		return result.ReasonDone, nil
+	case errors.Is(cause, errShutdown):
+		return result.ReasonShutdown, nil
+	case errors.Is(cause, errMaxDuration):
+		return result.ReasonMaxDuration, &admit.RefusedError{Word: result.ReasonMaxDuration, Text: cause.Error()}
+	case gone(cause) && atServer:
+		return result.ReasonClientGone, nil
+	case gone(cause):
+		return result.ReasonServerGone, &result.Error{Word: result.CodePeerLost, Err: cause,
+			Text: fmt.Sprintf("the server closed the control connection after %v of data", after),
+			Hint: "it may limit clients or the duration of a test, or have been stopped"}
+	case silent(cause):
+		return result.ReasonPeerSilent, &result.Error{Word: result.CodePeerLost, Err: cause,
+			Text: fmt.Sprintf("the path or the peer was lost after %v of data", after),
+			Hint: "what was measured until then is above"}
+	case errors.Is(cause, context.Canceled):
+		return result.ReasonInterrupted, &result.Error{Word: result.CodeInterrupted, Text: fmt.Sprintf("stopped after %v of data", after)}
+	}
+	var coder result.Coder
+	if errors.As(cause, &coder) {
+		switch coder.Code() {
+		case result.CodeInterrupted, result.CodeTerminated:
+			return result.ReasonInterrupted, cause
+		}
+		return coder.Code(), cause
+	}
+	return result.ReasonFailed, cause
+}
+
+// explainFault says what became of a stream, and what to do.
+func (t *test) explainFault(n int, fault error) (reason string, err error) {
+	e := &result.Error{Word: result.CodePeerLost, Text: fmt.Sprintf("stream %d", n), Err: fault}
+	reason = result.ReasonFailed
+	if errors.Is(fault, errSilent) {
+		reason = result.ReasonPeerSilent
+		e.Text += fmt.Sprintf(", for %v", silenceTime)
+	}
+	if t.last().IsZero() || errors.Is(fault, errNotJoined) {
+		// Nothing ever flowed: the test could not be made.
+		e.Word = result.CodeUnreachable
+		e.Hint = "the sender opens the streams to ports of the receiver: does a firewall or NAT let them in?"
+	}
+	return reason, e
+}

@@ -1,0 +1,288 @@
+package rperf
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/internal/stat"
+	"github.com/sonde-net/sonde/internal/stream"
+	"github.com/sonde-net/sonde/result"
+	"github.com/sonde-net/sonde/rperf/wire"
+)
+
+// markerTimes are when the end markers leave, after the last data. A real
+// sender sends five at once, where one full queue can swallow them all.
+var markerTimes = []time.Duration{0, 5e6, 15e6, 35e6, 75e6, 150e6, 300e6, 600e6, 1200e6}
+
+// packetOptions are for a socket of the test. Datagrams beyond one frame were
+// asked for, and real peers let IP fragment them.
+func (p *plan) packetOptions() sock.PacketOptions {
+	return sock.PacketOptions{SendBuffer: p.sendBuf, ReceiveBuffer: p.recvBuf, Fragment: p.length > maxFrame}
+}
+
+// A udpSender sends one stream over UDP.
+type udpSender struct {
+	*plan
+	conn sock.PacketConn
+	// to is where the receiver listens. Where it calls first, it is learned from
+	// its hello.
+	to    netip.AddrPort
+	learn bool
+
+	mu     sync.Mutex // guards what follows but diff
+	sender *stream.Sender
+	begun  time.Time
+	diff   difference
+}
+
+// run sends for the plan's duration. The markers are left to finish.
+func (s *udpSender) run(ctx context.Context) error {
+	if s.learn {
+		if err := s.awaitHello(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+	out := &stream.Sender{
+		Conn: s.conn, To: func() netip.AddrPort { return s.to }, Size: s.length, Fill: wire.Fill,
+		Stamp: func(b []byte, seq uint64, at time.Time) {
+			wire.Header{TestID: s.id, Seq: seq, Sent: at}.Put(b)
+		},
+		Overhead: wire.Overhead, Budget: s.budget, Rate: pace.NewRate(s.rate),
+	}
+	s.mu.Lock()
+	s.sender, s.begun = out, time.Now()
+	s.mu.Unlock()
+	timed, stop := context.WithTimeout(ctx, s.duration)
+	defer stop()
+	err := out.Run(timed)
+	if err == nil {
+		s.mark(0, 1)
+	}
+	return err
+}
+
+// awaitHello waits for the receiver's first datagram, which has the form of a
+// marker, and notes where it came from.
+func (s *udpSender) awaitHello(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, silenceTime, errNotJoined)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { s.conn.SetReadDeadline(longAgo) })()
+	ms := []sock.Message{{Data: make([]byte, wire.HeaderLen)}}
+	for {
+		_, err := s.conn.ReadBatch(ms)
+		switch m := ms[0]; {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil && !sock.IsLoss(err):
+			return err
+		case err == nil && wire.Classify(s.id, m.Data[:min(m.Len, len(m.Data))]) == wire.Marker:
+			s.to = m.From
+			return nil
+		}
+	}
+}
+
+// mark sends the markers from first up to but not including last.
+func (s *udpSender) mark(first, last int) {
+	for range last - first {
+		// A port that is closed has had its marker; any other loss is why there
+		// are several.
+		_, _ = s.conn.WriteTrain(s.id[:], wire.MarkerLen, s.to)
+	}
+}
+
+// finish sends the other markers, spread out, until ctx ends.
+func (s *udpSender) finish(ctx context.Context) {
+	s.mu.Lock()
+	sent := s.sender != nil
+	s.mu.Unlock()
+	if !sent || s.conn.SetWriteDeadline(time.Time{}) != nil {
+		return
+	}
+	for n := 1; n < len(markerTimes); n++ {
+		select {
+		case <-time.After(markerTimes[n] - markerTimes[n-1]):
+			s.mark(n, n+1)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *udpSender) view() result.View {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sender == nil {
+		return result.View{Packets: result.Some[uint64](0), WireBytes: result.Some[uint64](0)}
+	}
+	return s.sender.View()
+}
+
+func (s *udpSender) record(i *wire.Interval) {
+	more := s.diff.take(s.view())
+	i.UDP, i.Sent = true, true
+	i.Bytes, i.Packets = *more.WireBytes, *more.Packets
+}
+
+func (s *udpSender) last() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begun
+}
+
+func (s *udpSender) close() { s.conn.Close() }
+
+// mostSources is how many ports one stream may come from: one, and what a NAT
+// that changes its mind adds. The id is the credential, not the address; but
+// half of the places are kept for the peer, so that strangers cannot take all.
+const mostSources = 16
+
+// lingerTime is for datagrams that the end marker has overtaken.
+const lingerTime = 50 * time.Millisecond
+
+// A udpReceiver receives one stream over UDP.
+type udpReceiver struct {
+	*plan
+	conn  sock.PacketConn
+	hello netip.AddrPort // the sender is told here that we listen; invalid: it knows
+
+	receiver *stream.Receiver
+
+	mu     sync.Mutex // guards what follows
+	marked time.Time  // when the first end marker came; zero before
+	tally  wire.Tally // the peer's arithmetic
+	window *stat.Window
+	bytes  uint64 // of payload, of this test's datagrams only
+	count  uint64
+	latest time.Time
+	stamp  time.Time // sent time of the latest datagram
+}
+
+func newUDPReceiver(p *plan, conn sock.PacketConn, peer netip.Addr) *udpReceiver {
+	r := &udpReceiver{plan: p, conn: conn, window: &stat.Window{}}
+	// Numbers begin at 0: what is lost before the first that comes is lost too.
+	r.window.Record(beforeFirst)
+	strangers, own := 0, 0
+	r.receiver = &stream.Receiver{
+		Conn: conn, Parse: r.parse, Header: sock.MaxDatagram, Overhead: wire.Overhead,
+		Common: true, Sources: mostSources, Budget: p.budget,
+		Accept: func(from netip.AddrPort) bool { // asked once for each that is accepted
+			places := &strangers
+			if from.Addr().WithZone("") == peer.WithZone("") {
+				places = &own
+			}
+			if *places >= mostSources/2 {
+				return false
+			}
+			*places++
+			return true
+		},
+	}
+	return r
+}
+
+// beforeFirst is the number before 0.
+const beforeFirst = 1<<32 - 1
+
+// parse takes one datagram. Those of others, and the marker, are not counted.
+func (r *udpReceiver) parse(b []byte) (stream.Mark, bool) {
+	kind := wire.Classify(r.id, b)
+	if kind == wire.Runt || kind == wire.Foreign {
+		return stream.Mark{}, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if kind == wire.Marker {
+		if r.marked.IsZero() {
+			r.marked = time.Now()
+		}
+		return stream.Mark{}, false
+	}
+	h, err := wire.ParseHeader(b)
+	if err != nil {
+		return stream.Mark{}, false
+	}
+	if r.latest.IsZero() || h.Sent != r.stamp {
+		// A train is stamped with one moment and comes at one: one look at the
+		// clock will do for it.
+		r.latest, r.stamp = time.Now(), h.Sent
+	}
+	r.tally.Record(h.Seq, min(len(b), r.length), h.Sent, r.latest)
+	r.window.Record(uint32(h.Seq))
+	r.bytes += uint64(len(b))
+	r.count++
+	return stream.Mark{Seq: uint32(h.Seq), Sent: h.Sent}, true
+}
+
+// run receives until a marker comes.
+func (r *udpReceiver) run(ctx context.Context) error {
+	alive, quiet := untilSilent(ctx, silenceTime, r.last)
+	defer quiet()
+	alive, stop := context.WithCancelCause(alive)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { r.watch(alive, stop) })
+	err := r.receiver.Run(alive)
+	stop(nil)
+	switch cause := context.Cause(alive); {
+	case err != nil:
+		return err
+	case ctx.Err() != nil, errors.Is(cause, errMarker):
+		return nil
+	default:
+		return cause
+	}
+}
+
+// watch ends the stream when the marker has come, and says hello until data
+// comes.
+func (r *udpReceiver) watch(ctx context.Context, stop context.CancelCauseFunc) {
+	for n := range pace.Ticks(ctx, 2*time.Millisecond) {
+		r.mu.Lock()
+		marked, begun := r.marked, r.count > 0
+		r.mu.Unlock()
+		if !marked.IsZero() && time.Since(marked) >= lingerTime {
+			stop(errMarker)
+			return
+		}
+		if r.hello.IsValid() && !begun && n%50 == 0 {
+			_, _ = r.conn.WriteTrain(r.id[:], wire.MarkerLen, r.hello) // again in 100 ms
+		}
+	}
+}
+
+func (r *udpReceiver) view() result.View {
+	v := r.receiver.View()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v.Bytes, v.Packets = r.bytes, result.Some(r.count)
+	v.WireBytes = result.Some(r.bytes + r.count*wire.Overhead)
+	c := r.window.Counts()
+	v.Lost, v.Late = &c.Lost, &c.Late
+	v.Reordered, v.Duplicate = &c.Reordered, &c.Duplicate
+	v.LossRuns = &result.LossRuns{Count: c.Runs, Longest: c.Longest}
+	return v
+}
+
+func (r *udpReceiver) record(i *wire.Interval) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tally.Take(i)
+}
+
+func (r *udpReceiver) last() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.latest
+}
+
+func (r *udpReceiver) close() { r.conn.Close() }
