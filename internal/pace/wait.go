@@ -32,8 +32,13 @@ func Precise() *Waiter {
 	return w
 }
 
-// Close stops the timer.
-func (w *Waiter) Close() { w.timer.Stop() }
+// Close ends the use of w. Call it on the same goroutine as Precise.
+func (w *Waiter) Close() {
+	w.timer.Stop()
+	if w.spin > 0 {
+		w.exact.restore()
+	}
+}
 
 // Until waits until at or until ctx ends, whichever is first, and reports
 // whether at has come.

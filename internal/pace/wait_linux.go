@@ -23,6 +23,9 @@ func (s *sleeper) prepare() time.Duration {
 	return spinTime
 }
 
+// restore gives the thread its default slack back, before others use it.
+func (s *sleeper) restore() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) }
+
 func (s *sleeper) sleep(d time.Duration) {
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &s.at) != nil {
 		return

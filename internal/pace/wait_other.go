@@ -12,4 +12,6 @@ type sleeper struct{}
 
 func (*sleeper) prepare() time.Duration { return spinTime }
 
+func (*sleeper) restore() {}
+
 func (*sleeper) sleep(d time.Duration) { time.Sleep(d) }

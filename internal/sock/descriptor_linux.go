@@ -44,18 +44,6 @@ type side struct {
 	empty    int // naps in a row that found nothing
 }
 
-// A Call is a system call in which a test can inject an error.
-type Call string
-
-// The calls of the fast path.
-const (
-	CallSend    Call = "sendmsg"  // one datagram or a GSO train
-	CallSendMM  Call = "sendmmsg" // datagrams one by one
-	CallReceive Call = "recvmmsg"
-	CallWrite   Call = "writev"
-	CallRead    Call = "recv"
-)
-
 var processStart = time.Now()
 
 // since is a monotonic clock in ns; it starts at 1.
@@ -207,12 +195,4 @@ func (d *descriptor) rest(s *side, length time.Duration, most int) error {
 	_, _, _ = unix.Syscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0,
 		uintptr(unsafe.Pointer(&s.nap)), 0, 0, 0)
 	return nil
-}
-
-// injected is the error that a test wants from the next call, or 0.
-func (d *descriptor) injected(c Call) syscall.Errno {
-	if d.fault == nil {
-		return 0
-	}
-	return d.fault(c)
 }

@@ -3,6 +3,7 @@ package sock
 import (
 	"encoding/binary"
 	"os"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -14,6 +15,8 @@ const (
 	// Room for the control messages of one message: the segment size of a train
 	// and a time stamp.
 	gatherOOB = 64
+	// joinedRoom holds any train; a smaller buffer is for headers.
+	joinedRoom = 1 << 16
 )
 
 // catch is the receiving half of a packetSocket: recvmmsg of datagrams, or of
@@ -21,6 +24,7 @@ const (
 type catch struct {
 	gro   bool
 	naps  bool
+	short atomic.Bool // the caller reads headers only
 	hdrs  [gatherLength]mmsghdr
 	iov   [gatherLength]unix.Iovec
 	names [gatherLength]sockaddr
@@ -86,6 +90,9 @@ func (p *packetSocket) pause() error {
 // what did not fit.
 func (p *packetSocket) gather(ms []Message) (int, unix.Errno) {
 	c := &p.catch
+	if short := len(ms[0].Data) < joinedRoom; short != c.short.Load() {
+		c.short.Store(short)
+	}
 	for i := range ms {
 		h := &c.hdrs[i].hdr
 		c.iov[i].Base = unsafe.SliceData(ms[i].Data)
@@ -140,5 +147,8 @@ func (m *Message) control(b []byte) {
 }
 
 func setOption(fd, level, option, value int) error {
+	if err := refused(level, option); err != nil {
+		return err
+	}
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, level, option, value))
 }

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -77,9 +76,12 @@ func (p *packetSocket) joins() bool                   { return p.catch.gro }
 // joined, and whether the reader naps.
 func (p *packetSocket) Technique() string {
 	way := p.train.technique()
-	if p.catch.gro {
+	switch {
+	case p.catch.gro && p.catch.short.Load():
+		way += "+gro-trunc"
+	case p.catch.gro:
 		way += "+gro"
-	} else {
+	default:
 		way += "+recvmmsg"
 	}
 	if p.catch.naps {
@@ -176,18 +178,4 @@ func (s *sockaddr) get(z *zones) netip.AddrPort {
 func getPort(from *uint16) uint16 {
 	b := (*[2]byte)(unsafe.Pointer(from))
 	return uint16(b[0])<<8 | uint16(b[1])
-}
-
-// inject has a test's function decide before each system call of c whether it
-// fails.
-func inject(c any, f func(Call) syscall.Errno) bool {
-	switch c := c.(type) {
-	case *packetSocket:
-		c.fault = f
-	case *bulkSocket:
-		c.fault = f
-	default:
-		return false
-	}
-	return true
 }

@@ -36,8 +36,9 @@ type PacketConn interface {
 	SetReadDeadline(time.Time) error  // wakes a call that is already blocked
 	SetWriteDeadline(time.Time) error // likewise
 	LocalAddrPort() netip.AddrPort
-	// Dropped is how many datagrams our own receive buffer had no room for so
-	// far; false where the system does not tell.
+	// Dropped is how many times our own receive buffer had no room so far: for a
+	// datagram, or for a whole train where the kernel had joined it. False where
+	// the system does not tell.
 	Dropped() (uint64, bool)
 	// Technique names how datagrams move, such as "gso128+gro+nap" or "plain".
 	Technique() string

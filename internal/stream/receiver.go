@@ -46,6 +46,9 @@ type Receiver struct {
 	wire   uint64
 	count  uint64
 	last   time.Time
+	trains uint64 // messages, each of which may have been many datagrams
+	inside uint64 // datagrams in them
+	before uint64 // drops of the socket before the run
 	seen   numbering
 	jitter stat.Jitter
 }
@@ -90,13 +93,15 @@ func (r *Receiver) View() result.View {
 	if r.Overhead > 0 {
 		v.WireBytes = result.Some(r.wire)
 	}
-	if n, ok := r.Conn.Dropped(); ok {
-		v.Dropped = &n
+	dropped, ok := r.dropped()
+	if ok {
+		v.Dropped = &dropped
 	}
 	if r.Parse == nil {
 		return v
 	}
 	c := r.seen.counts()
+	dropped = min(dropped, uint64(max(0, c.Lost)))
 	v.Lost, v.Late = &c.Lost, &c.Late
 	v.Reordered, v.Duplicate = &c.Reordered, &c.Duplicate
 	v.LossRuns = &result.LossRuns{Count: c.Runs, Longest: c.Longest}
@@ -104,4 +109,15 @@ func (r *Receiver) View() result.View {
 		v.Jitter = &j
 	}
 	return v
+}
+
+// dropped is how many datagrams our own socket threw away. The kernel counts a
+// joined train as one: it is taken to be as long as those that came.
+func (r *Receiver) dropped() (uint64, bool) {
+	n, ok := r.Conn.Dropped()
+	n -= min(n, r.before)
+	if ok && r.trains > 0 {
+		n = uint64(float64(n) * float64(r.inside) / float64(r.trains))
+	}
+	return n, ok
 }

@@ -203,12 +203,12 @@ func (b *blocks) inserted(ctx context.Context, m []byte, open bool) error {
 	return nil
 }
 
-// pace has the kernel spread what we write, a little faster than the limit so
-// that only ours is exact. A kernel that cannot leaves it to us alone.
+// pace has the kernel spread what we write: half again as fast as the limit, so
+// that ours alone decides the rate and can catch up. A kernel that cannot leaves it to us alone.
 func (b *blocks) pace(rate uint64) {
 	if rate == b.paced {
 		return
 	}
 	b.paced = rate
-	_ = b.Conn.SetPacingRate(rate + rate/8)
+	_ = b.Conn.SetPacingRate(rate + rate/2)
 }
