@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
@@ -26,6 +27,9 @@ type TCPReceiver struct {
 	// looks, all are data and the kernel may throw them away.
 	Scan   func(p []byte) (data int)
 	Budget *admit.Budget
+	// Limit slows the reading, and TCP's window then the peer; it is shared by
+	// all connections of a test. Nil is no limit.
+	Limit *pace.Limiter
 
 	mu    sync.Mutex // guards what follows
 	bytes uint64
@@ -47,7 +51,11 @@ func (r *TCPReceiver) Run(ctx context.Context) error {
 		receive = r.scanner()
 	}
 	for ctx.Err() == nil {
-		data, err := receive(max(1, batch(r.Budget, mostBytes)))
+		most := mostBytes
+		if r.Limit.Rate() > 0 {
+			most = r.Limit.Block()
+		}
+		data, err := receive(max(1, batch(r.Budget, most)))
 		if spent := spendReceived(r.Budget, data); spent != nil {
 			return spent
 		}
@@ -60,8 +68,22 @@ func (r *TCPReceiver) Run(ctx context.Context) error {
 		default:
 			return fmt.Errorf("receive: %w", err)
 		}
+		r.slow(ctx, data)
 	}
 	return nil
+}
+
+// slow waits until the limit lets n more bytes come after those that did.
+func (r *TCPReceiver) slow(ctx context.Context, n int) {
+	if r.Limit.Rate() == 0 {
+		return
+	}
+	if wait := time.Until(r.Limit.Reserve(n, time.Now())); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // Last is when bytes came last, data or not; zero if none did.

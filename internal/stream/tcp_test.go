@@ -124,6 +124,38 @@ func TestTCPRate(t *testing.T) {
 }
 
 // TestTCPRateChange: a stream that crawls follows a new rate at once.
+// TestTCPReceiveRate: two receivers that share a limit take no more than it
+// together, whatever the senders would send.
+func TestTCPReceiveRate(t *testing.T) {
+	for _, bps := range []uint64{8_000, 1e6, 100e6} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			limit := pace.NewLimiter(pace.NewRate(bps))
+			var recvs []*TCPReceiver
+			var running []<-chan error
+			for range 2 {
+				a, b := pipe(t)
+				s := &TCPSender{Conn: a, Block: make([]byte, 32768)}
+				r := &TCPReceiver{Conn: b, Limit: limit}
+				recvs = append(recvs, r)
+				running = append(running, start(s.Run, ctx), start(r.Run, ctx))
+			}
+			time.Sleep(10 * time.Second)
+			got := recvs[0].View().Bytes + recvs[1].View().Bytes
+			cancel()
+			for _, done := range running {
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			}
+			want, block := bps*10/8, 4*uint64(limit.Block())
+			if got < want-block || got > want+block {
+				t.Errorf("%d bit/s: %d bytes in 10s, want %d within %d", bps, got, want, block)
+			}
+		})
+	}
+}
+
 func TestTCPRateChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rate := pace.NewRate(80) // 10 byte/s
