@@ -51,11 +51,6 @@ func NewPackets(k TestKeys, encrypted bool) *Packets {
 	return &Packets{block: newAES(k.AES), mac: hmac.New(sha1.New, k.HMAC[:]), encrypted: encrypted}
 }
 
-// TimestampsCovered reports whether a packet must be sealed after it was
-// stamped: the timestamps are encrypted and covered by the HMAC. In
-// authenticated mode they are not, and stamping last is more exact.
-func (p *Packets) TimestampsCovered() bool { return p.encrypted }
-
 // SealRequest writes the HMAC into the request at the front of b, at least 48
 // octets, and encrypts it in place.
 func (p *Packets) SealRequest(b []byte) { p.seal(b, p.requestSpan(), requestHMAC) }

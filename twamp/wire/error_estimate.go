@@ -71,3 +71,6 @@ func (e ErrorEstimate) Bound() (time.Duration, bool) {
 	}
 	return d, true
 }
+
+// WithPTP returns e for timestamps in the PTP format.
+func (e ErrorEstimate) WithPTP() ErrorEstimate { return e | ptpBit }

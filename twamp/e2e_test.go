@@ -1,0 +1,135 @@
+package twamp
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/sonde-net/sonde/twamp/auth"
+	"github.com/sonde-net/sonde/twamp/wire"
+)
+
+// testKeys is the key file of the recordings.
+func testKeys(tb testing.TB) auth.Keys {
+	tb.Helper()
+	k, err := auth.ParseKeys([]byte("sondekey correct horse battery staple\n"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return k
+}
+
+// serve runs s on a free port of the loopback address and returns where.
+func serve(t *testing.T, s *Server, host string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Skipf("no listener on %s: %v", host, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// TestMatrix runs every mode over both IP versions with every padding and with
+// and without symmetrical packets.
+func TestMatrix(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		addr := serve(t, &Server{Keys: testKeys(t)}, host)
+		for _, mode := range []wire.Mode{wire.Unauthenticated, wire.Authenticated, wire.Encrypted, wire.Mixed} {
+			for _, padding := range []int{-1, 27, 64, 1400} {
+				for _, features := range []wire.Mode{0, wire.Symmetrical, wire.AllFeatures &^ wire.Symmetrical, wire.AllFeatures} {
+					t.Run(fmt.Sprintf("%s/%v/%d", host, mode|features, padding), func(t *testing.T) {
+						t.Parallel()
+						c := &Client{Addr: addr, Mode: mode, Features: features, KeyID: "sondekey",
+							Secret: auth.NewSecret("correct horse battery staple"), Sessions: 2,
+							Probe: Probe{Count: 5, Interval: time.Millisecond, Padding: padding, DSCP: 46}}
+						reports, err := c.Run(t.Context())
+						if err != nil {
+							t.Fatal(err)
+						}
+						if len(reports) != 2 {
+							t.Fatalf("%d reports", len(reports))
+						}
+						for _, r := range reports {
+							if r.Sent != 5 || r.Replies != 5 || r.Lost != 0 || r.RTT == nil || r.RTT.Delay.Count != 5 || *r.Forward != 0 {
+								t.Errorf("%+v", r)
+							}
+							for why, n := range r.Dropped {
+								if n != 0 {
+									t.Errorf("%d dropped as %s", n, why)
+								}
+							}
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// reflect runs r on a free port and returns where.
+func startReflector(t *testing.T, r *Reflector) string {
+	t.Helper()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Serve(ctx, c) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return c.LocalAddr().String()
+}
+
+func TestPinger(t *testing.T) {
+	key := auth.NewSecret("stamp secret")
+	for _, tt := range []struct {
+		name      string
+		reflector *Reflector
+		pinger    Pinger
+		replies   uint64
+	}{
+		{"STAMP", &Reflector{}, Pinger{SSID: 7}, 20},
+		{"STAMP padded", &Reflector{}, Pinger{Probe: Probe{Padding: 500}}, 20},
+		{"STAMP, no count", &Reflector{Echo: true, PTP: true}, Pinger{}, 20},
+		{"STAMP PTP", &Reflector{}, Pinger{Probe: Probe{PTP: true}}, 20},
+		{"STAMP authenticated", &Reflector{Key: key}, Pinger{Key: key, Probe: Probe{Padding: 30}}, 20},
+		{"STAMP wrong key", &Reflector{Key: key}, Pinger{Key: auth.NewSecret("other")}, 0},
+		{"Light", &Reflector{}, Pinger{Light: true}, 20},
+		{"Light too short", &Reflector{}, Pinger{Light: true, Probe: Probe{Padding: -1}}, 0},
+		{"Light trusted", &Reflector{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, Pinger{Light: true, Probe: Probe{Padding: -1}}, 20},
+		{"not admitted", &Reflector{Only: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, Pinger{}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := tt.pinger
+			p.Addr = startReflector(t, tt.reflector)
+			p.Count, p.Interval, p.Wait = 20, time.Millisecond, 200*time.Millisecond
+			r, err := p.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Sent != 20 || r.Replies != tt.replies || r.Lost != 20-tt.replies {
+				t.Errorf("sent %d, %d replies, %d lost; dropped %v; reflector %v", r.Sent, r.Replies, r.Lost, r.Dropped, tt.reflector.Counts())
+			}
+			if tt.replies > 0 {
+				t.Logf("rtt %+v, clock %+v", r.RTT.Delay, *r.Clock)
+			}
+		})
+	}
+}

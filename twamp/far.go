@@ -1,0 +1,117 @@
+package twamp
+
+import (
+	"time"
+
+	"github.com/sonde-net/sonde/twamp/wire"
+)
+
+// ends are what the replies tell of the path and of the far end.
+type ends struct {
+	n             uint64
+	estimate      wire.ErrorEstimate // the reflector's, latest
+	worst         time.Duration      // the largest error it admitted
+	bounded       bool               // every estimate was a bound
+	synced        bool               // every estimate said so
+	out, home     hops
+	forward, back classes
+	source        Source // of the latest T4
+	ptp           bool
+}
+
+func (e *ends) record(p wire.Reply, a arrival) {
+	if e.n == 0 {
+		e.synced, e.bounded = true, true
+	}
+	e.n++
+	e.estimate, e.source, e.ptp = p.Error, a.Stamp, p.Error.PTP()
+	e.synced = e.synced && p.Error.Synced()
+	bound, ok := p.Error.Bound()
+	e.bounded = e.bounded && ok
+	e.worst = max(e.worst, bound)
+	if p.SenderTTL != 0 {
+		e.out.record(testTTL - p.SenderTTL)
+	}
+	if a.TTL != 0 {
+		e.home.record(initialTTL(a.TTL) - a.TTL)
+	}
+	if a.Classed {
+		e.back.record(a.Class)
+	}
+}
+
+// initialTTL is what a sender most likely set: RFC 5357 wants 255, field peers
+// also use 64 and 128.
+func initialTTL(ttl uint8) uint8 {
+	switch {
+	case ttl <= 64:
+		return 64
+	case ttl <= 128:
+		return 128
+	}
+	return 255
+}
+
+// hops are how many routers packets passed.
+type hops struct {
+	n        uint64
+	min, max uint8
+	last     uint8
+	changes  uint64
+}
+
+func (h *hops) record(n uint8) {
+	if h.n == 0 {
+		h.min, h.max, h.last = n, n, n
+	}
+	h.n++
+	h.min, h.max = min(h.min, n), max(h.max, n)
+	if n != h.last {
+		h.last = n
+		h.changes++
+	}
+}
+
+func (h *hops) report() *Hops {
+	if h.n == 0 {
+		return nil
+	}
+	return &Hops{Min: h.min, Max: h.max, Changes: h.changes}
+}
+
+// Hops are how many routers packets passed on one way; a change is a change of
+// the path.
+type Hops struct {
+	Min, Max uint8
+	Changes  uint64
+}
+
+// classes are the traffic classes that packets came with.
+type classes struct {
+	n     uint64
+	first uint8
+	other uint64 // packets that came with another one
+}
+
+func (c *classes) record(class uint8) {
+	if c.n == 0 {
+		c.first = class
+	}
+	c.n++
+	if class != c.first {
+		c.other++
+	}
+}
+
+func (c *classes) report() *Class {
+	if c.n == 0 {
+		return nil
+	}
+	return &Class{DSCP: c.first >> 2, ECN: c.first & 3, Other: c.other}
+}
+
+// A Class is how packets were marked when they came.
+type Class struct {
+	DSCP, ECN uint8
+	Other     uint64 // packets that were marked in another way
+}

@@ -1,0 +1,80 @@
+package twamp
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+
+	"github.com/sonde-net/sonde/result"
+	"github.com/sonde-net/sonde/twamp/auth"
+	"github.com/sonde-net/sonde/twamp/wire"
+)
+
+// A Pinger sends to a reflector that needs no control connection: STAMP, or
+// TWAMP Light if Light is set.
+type Pinger struct {
+	Addr  string // host, or host and port; the port is 862 if it is missing
+	Light bool
+	SSID  uint16      // identifies the session, STAMP only; 0 sends none
+	Key   auth.Secret // of authenticated STAMP
+	Probe
+
+	Network      string           // "udp", "udp4" or "udp6"; empty means "udp"
+	ListenPacket ListenPacketFunc // nil means the system's network
+	Log          *slog.Logger     // nil means none
+}
+
+// Run measures and returns what there is when it is over or ctx ends.
+func (g *Pinger) Run(ctx context.Context) (*Report, error) {
+	if err := g.Validate(); err != nil {
+		return nil, err
+	}
+	to, err := g.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	from := g.Source
+	if !from.Addr().IsValid() {
+		from = netip.AddrPortFrom(netip.IPv4Unspecified(), from.Port())
+		if to.Addr().Is6() {
+			from = netip.AddrPortFrom(netip.IPv6Unspecified(), from.Port())
+		}
+	}
+	p, err := openPort(ctx, g.ListenPacket, from)
+	if err != nil {
+		return nil, &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("udp socket at %v", from), Err: err}
+	}
+	defer p.close()
+	s := &sender{probe: g.Probe, port: p, to: to, ssid: g.SSID, layout: wire.Layout{STAMP: !g.Light}}
+	if !g.Key.IsZero() {
+		s.layout.Keyed = true
+		s.sealStamp, s.openStamp = auth.NewStamp(g.Key), auth.NewStamp(g.Key)
+	}
+	err = s.run(ctx)
+	return s.report(), err
+}
+
+// resolve finds the reflector's address.
+func (g *Pinger) resolve(ctx context.Context) (netip.AddrPort, error) {
+	addr := withPort(g.Addr)
+	if at, err := netip.ParseAddrPort(addr); err == nil {
+		return unmap(at), nil
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return netip.AddrPort{}, &result.Error{Word: result.CodeUsage, Text: fmt.Sprintf("address %q", g.Addr), Err: err}
+	}
+	n, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
+	if err != nil {
+		return netip.AddrPort{}, &result.Error{Word: result.CodeUsage, Text: fmt.Sprintf("port %q", port), Err: err}
+	}
+	family := map[string]string{"udp4": "ip4", "udp6": "ip6"}[g.Network]
+	all, err := net.DefaultResolver.LookupNetIP(ctx, cmp.Or(family, "ip"), host)
+	if err != nil {
+		return netip.AddrPort{}, &result.Error{Word: result.CodeUnreachable, Text: fmt.Sprintf("%s %s", StampProtocol, g.Addr), Err: err}
+	}
+	return netip.AddrPortFrom(all[0].Unmap(), uint16(n)), nil
+}

@@ -1,0 +1,166 @@
+package twamp
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sonde-net/sonde/twamp/auth"
+	"github.com/sonde-net/sonde/twamp/wire"
+)
+
+// A Reflector answers test packets that nobody has announced: TWAMP Light and
+// STAMP, told apart by what comes. The zero Reflector answers everybody, but
+// nobody with more than was sent: a sender that has not proved its address
+// could be anybody's. Its fields must not change once it serves.
+type Reflector struct {
+	Only    []netip.Prefix // whom to answer; empty means everybody
+	Trusted []netip.Prefix // who may be answered with more octets than were sent
+	Echo    bool           // keep no count: replies carry the request's sequence number
+	PTP     bool           // timestamps in the PTP format
+	Key     auth.Secret    // of authenticated STAMP; then nothing else is answered
+
+	Rate    int // packets per second from one address; 0 means 20 000, -1 no limit
+	Sources int // senders remembered; 0 means 65 536
+
+	mu         sync.Mutex // guards responders
+	responders []*responder
+}
+
+// Serve answers what comes to c until ctx ends; then it closes c and returns
+// nil.
+func (r *Reflector) Serve(ctx context.Context, c net.PacketConn) error {
+	p, err := newPort(c)
+	if err != nil {
+		c.Close()
+		return err
+	}
+	one := newResponder(p, r.rules(p.localAddr().Port()))
+	r.enlist(one)
+	return one.run(ctx)
+}
+
+func (r *Reflector) enlist(one *responder) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.responders = append(r.responders, one)
+}
+
+// Counts returns what became of the packets that came: "reflected", or why not.
+func (r *Reflector) Counts() map[string]uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := map[string]uint64{}
+	for _, one := range r.responders {
+		for o, n := range one.all() {
+			all[outcome(o).String()] += n
+		}
+	}
+	return all
+}
+
+func (r *Reflector) rules(own uint16) *openRules {
+	rules := &openRules{
+		only: r.Only, trusted: r.Trusted, echo: r.Echo, ptp: r.PTP, own: own,
+		rate:    limit(r.Rate, 20000),
+		sources: table[source, openSession]{most: limit(r.Sources, 65536)},
+		rates:   table[netip.Addr, perSecond]{most: limit(r.Sources, 65536)},
+	}
+	if !r.Key.IsZero() {
+		rules.stamp = auth.NewStamp(r.Key)
+	}
+	return rules
+}
+
+// limit is n, or the default d for 0, or 0, which is none, for -1.
+func limit(n, d int) int {
+	switch {
+	case n == 0:
+		return d
+	case n < 0:
+		return 0
+	}
+	return n
+}
+
+// openRules answer packets of no session. Their responder guards them.
+type openRules struct {
+	only, trusted []netip.Prefix
+	echo, ptp     bool
+	stamp         *auth.Stamp
+	own           uint16 // our own port
+	rate          int
+	sources       table[source, openSession]
+	rates         table[netip.Addr, perSecond]
+}
+
+// A source is what a session without a control connection is known by: RFC
+// 8972, section 3.
+type source struct {
+	from netip.AddrPort
+	ssid uint16
+}
+
+// An openSession is what is remembered of a source.
+type openSession struct {
+	reflection
+	latest  time.Time
+	request uint32 // number of the latest request
+}
+
+// forgetAfter is how long a source may be silent until its count starts again:
+// the REFWAIT of RFC 5357, section 4.2.
+const forgetAfter = 900 * time.Second
+
+func (o *openRules) respond(dst, request []byte, a arrival, est *wire.ErrorEstimate) ([]byte, uint8, outcome) {
+	addr := a.From.Addr()
+	switch {
+	case a.From.Port() == wire.Port, a.From.Port() == o.own:
+		return dst, 0, looping // reflectors send from there
+	case len(o.only) > 0 && !within(addr, o.only):
+		return dst, 0, unknown
+	case len(request) < wire.ShortRequestLen:
+		return dst, 0, tooShort
+	case o.rate > 0 && !o.rates.get(addr).allow(a.At, o.rate):
+		return dst, 0, tooMany
+	}
+	layout := o.layoutOf(request)
+	s := o.sources.get(source{a.From, ssidOf(request, layout)})
+	seq := binary.BigEndian.Uint32(request)
+	if a.At.Sub(s.latest) > forgetAfter || seq == 0 && s.request != 0 {
+		s.reflection = reflection{}
+	}
+	s.latest, s.request = a.At, seq
+	s.layout, s.stamp, s.est, s.echo, s.ptp = layout, o.stamp, est, o.echo, o.ptp
+	s.grows = within(addr, o.trusted)
+	out, what := s.reflect(dst, request, a, time.Now())
+	return out, s.reflection.class, what
+}
+
+// layoutOf tells STAMP from TWAMP Light.
+func (o *openRules) layoutOf(request []byte) wire.Layout {
+	switch {
+	case o.stamp != nil:
+		return wire.Layout{STAMP: true, Keyed: true}
+	case wire.HasSSID(request):
+		return wire.Layout{STAMP: true}
+	}
+	return wire.Layout{}
+}
+
+func ssidOf(request []byte, l wire.Layout) uint16 {
+	q, err := wire.ParseRequest(request, l)
+	if err != nil {
+		return 0
+	}
+	return q.SSID
+}
+
+func within(a netip.Addr, prefixes []netip.Prefix) bool {
+	a = a.WithZone("")
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+}

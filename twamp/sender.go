@@ -1,0 +1,249 @@
+package twamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/twamp/auth"
+	"github.com/sonde-net/sonde/twamp/wire"
+)
+
+// A sender is a Session-Sender: one session's packets out, and the replies in.
+type sender struct {
+	probe  Probe
+	port   port
+	to     netip.AddrPort
+	layout wire.Layout
+	ssid   uint16
+	sid    wire.SID
+
+	sealKeys, openKeys   *auth.Packets // TWAMP with keys; two, for the two directions run at once
+	sealStamp, openStamp *auth.Stamp   // authenticated STAMP
+	start                []byte        // the first octets of the padding, RFC 6038
+
+	mu       sync.Mutex // guards what follows
+	tally    tally
+	own      wire.ErrorEstimate
+	foreign  uint64
+	short    uint64
+	badHMAC  uint64
+	unsent   uint64 // the system refused them; counted as lost
+	lateSent uint64
+	lateness time.Duration
+}
+
+// lastReplies is how long a sender listens on when everything was answered: for
+// duplicates of the last packets.
+const lastReplies = 100 * time.Millisecond
+
+// interruptedWait is how long a sender that was stopped waits for replies.
+const interruptedWait = 300 * time.Millisecond
+
+// run sends all packets, or until ctx ends, and waits for the replies. Loss is a
+// result, not an error: run fails only if it cannot go on measuring.
+func (s *sender) run(ctx context.Context) error {
+	s.tally.wait, s.tally.record = s.probe.wait(), s.probe.Record
+	sent, received := make(chan error, 1), make(chan error, 1)
+	go func() { sent <- s.send(ctx) }()
+	go func() { received <- s.receive() }()
+	err := <-sent
+	if err == nil {
+		s.linger(ctx)
+	}
+	if e := s.port.setReadDeadline(longAgo); e != nil {
+		s.port.close() // it cannot be woken in any other way
+	}
+	return errors.Join(err, <-received)
+}
+
+// report sums up a session that is over.
+func (s *sender) report() *Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pending := s.tally.finish(time.Now())
+	r := s.tally.report(s.own)
+	r.Pending, r.SID, r.LateSent, r.Lateness = pending, s.sid, s.lateSent, s.lateness
+	r.Dropped["foreign"], r.Dropped["short"], r.Dropped["bad_hmac"], r.Dropped["unsent"] = s.foreign, s.short, s.badHMAC, s.unsent
+	return r
+}
+
+// waiter waits as exactly as the port is real. It may lock the goroutine to its
+// thread for good.
+func (s *sender) waiter() *pace.Waiter {
+	if _, ok := s.port.(*systemPort); ok {
+		runtime.LockOSThread()
+		return pace.Precise()
+	}
+	return pace.NewWaiter()
+}
+
+func (s *sender) send(ctx context.Context) error {
+	w := s.waiter()
+	defer w.Close()
+	buf := s.packet()
+	all, ends := s.probe.count()
+	plan := s.probe.newSchedule(time.Now())
+	for n := 0; !ends || n < all; n++ {
+		due := plan.tick()
+		if !w.Until(ctx, due) {
+			return nil
+		}
+		if err := s.sendOne(buf, due); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// packet makes the buffer that all packets are written into, with the padding:
+// in STAMP a TLV, whose header is the least that can be added.
+func (s *sender) packet() []byte {
+	n := s.layout.RequestLen()
+	buf := make([]byte, n+s.probe.padding(s.layout))
+	if s.layout.STAMP && len(buf) > n {
+		size := max(0, len(buf)-n-wire.TLVHeaderLen)
+		buf = append(buf[:n], byte(wire.Unrecognized), byte(wire.ExtraPaddingType), byte(size>>8), byte(size))
+		n = len(buf)
+		buf = append(buf, make([]byte, size)...)
+	}
+	if !s.probe.Zeros {
+		for i := n; i < len(buf); i++ {
+			buf[i] = byte(rand.Uint32())
+		}
+	}
+	copy(buf[n:], s.start)
+	return buf
+}
+
+// sendOne sends the packet that was due at the given time.
+func (s *sender) sendOne(buf []byte, due time.Time) error {
+	s.mu.Lock()
+	if s.tally.next%64 == 0 {
+		s.refresh()
+	}
+	now := time.Now()
+	if behind := now.Sub(due); behind > s.probe.interval()/10 {
+		s.lateSent++
+		s.lateness = max(s.lateness, behind)
+	}
+	est := s.own
+	if s.probe.PTP {
+		est = est.WithPTP()
+	}
+	seq := s.tally.send(now) // before the write: the reply may be quick
+	s.mu.Unlock()
+	wire.Request{Seq: seq, Sent: wire.Stamp(now, s.probe.PTP), Error: est, SSID: s.ssid}.Append(buf[:0], s.layout)
+	switch {
+	case s.sealKeys != nil:
+		s.sealKeys.SealRequest(buf)
+	case s.sealStamp != nil:
+		s.sealStamp.Sign(buf)
+	}
+	err := s.port.write(buf, s.to, netip.Addr{}, s.probe.DSCP<<2)
+	switch {
+	case err == nil:
+		return nil
+	case sock.IsLoss(err):
+		s.mu.Lock()
+		s.unsent++
+		s.mu.Unlock()
+		return nil
+	}
+	return fmt.Errorf("%s: packet %d to %v: %w", Protocol, seq, s.to, err)
+}
+
+// refresh settles what is old and asks the clock how exact it is.
+func (s *sender) refresh() {
+	s.tally.settle(time.Now())
+	s.own = clockEstimate()
+}
+
+// linger waits until every packet was answered or is lost.
+func (s *sender) linger(ctx context.Context) {
+	end := time.Now().Add(s.probe.wait())
+	if ctx.Err() != nil {
+		end = time.Now().Add(min(s.probe.wait(), interruptedWait))
+	}
+	var last time.Time // when nothing was outstanding for the first time
+	for now := time.Now(); now.Before(end); now = time.Now() {
+		s.mu.Lock()
+		open := s.tally.outstanding(now)
+		s.mu.Unlock()
+		switch {
+		case open > 0:
+			last = time.Time{}
+		case last.IsZero():
+			last = now
+		case now.Sub(last) >= lastReplies:
+			return
+		}
+		time.Sleep(min(10*time.Millisecond, end.Sub(now)))
+	}
+}
+
+// receive takes replies until it is woken by a past deadline.
+func (s *sender) receive() error {
+	buf := make([]byte, wire.MaxPacketLen+1)
+	for {
+		n, a, err := s.port.read(buf)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil && sock.IsLoss(err):
+			continue
+		case err != nil:
+			return fmt.Errorf("%s: replies from %v: %w", Protocol, s.to, err)
+		}
+		s.take(buf[:n], a)
+	}
+}
+
+// take opens one datagram and books it.
+func (s *sender) take(b []byte, a arrival) {
+	p, err := s.openReply(b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case a.From != s.to:
+		s.foreign++
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		s.short++
+	case err != nil:
+		s.badHMAC++
+	case s.layout.STAMP && p.SSID != s.ssid && p.SSID != 0: // TWAMP Light sends none
+		s.foreign++
+	default:
+		s.tally.reply(p, a)
+	}
+}
+
+// openReply decrypts, checks and parses a reply.
+func (s *sender) openReply(b []byte) (wire.Reply, error) {
+	p, err := wire.ParseReply(b, s.layout)
+	if err != nil {
+		return p, err
+	}
+	switch {
+	case s.openKeys != nil:
+		if err := s.openKeys.OpenReply(b); err != nil {
+			return p, err
+		}
+		return wire.ParseReply(b, s.layout)
+	case s.openStamp != nil:
+		if err := s.openStamp.Check(b); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}

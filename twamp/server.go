@@ -1,0 +1,174 @@
+package twamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/result"
+	"github.com/sonde-net/sonde/twamp/auth"
+	"github.com/sonde-net/sonde/twamp/wire"
+)
+
+// A Server answers the control connections of TWAMP and reflects the test
+// packets of the sessions it grants. The zero Server serves everybody without
+// authentication, within the default limits. Its fields must not change once it
+// serves.
+type Server struct {
+	Modes wire.Mode // offered; 0 means unauthenticated, and with Keys all security, with every feature
+	Keys  auth.Keys // for the modes that need them
+	Count uint32    // PBKDF2 rounds; 0 means auth.DefaultCount
+
+	Open   *Reflector   // also answers on the UDP port of the listener what belongs to no session; nil: nothing does
+	Ports  PortRange    // of the sessions' UDP ports, when the proposed one is not to be had; the zero PortRange is 19000 to 19999
+	Policy admit.Policy // what a session may do; nil means everything
+
+	// Limits. 0 means the default, -1 none.
+	Connections           int // open at once, 4096
+	ConnectionsPerAddress int // 512
+	Sessions              int // in all, 16384
+	SessionsPerConnection int // 256
+	Sockets               int // UDP sockets; sessions share them beyond, 256
+	PacketsPerSecond      int // of one session, none
+	Logins                int // set-ups with a key in progress at once, 32
+
+	SetUpTime time.Duration // until the set-up is over; 0 means 10s
+	ServWait  time.Duration // for the next command; 0 means 900s
+	RefWait   time.Duration // a session without packets ends; 0 means 900s
+	MaxGrace  time.Duration // the longest that a client may ask for after its stop; 0 means 60s
+
+	ListenPacket ListenPacketFunc // nil means the system's network
+	Log          *slog.Logger     // nil means none
+
+	once    sync.Once
+	conns   admit.Gate
+	logins  admit.Gate
+	backoff admit.Backoff
+	ports   *sessionPorts
+	started time.Time
+}
+
+// A PortRange is a range of UDP ports, both ends included.
+type PortRange struct{ First, Last uint16 }
+
+func (s *Server) prepare() {
+	s.once.Do(func() {
+		if s.Modes == 0 {
+			s.Modes = wire.Unauthenticated | wire.AllFeatures
+			if s.Keys.Len() > 0 {
+				s.Modes |= wire.AnySecurity
+			}
+		}
+		if s.Count == 0 {
+			s.Count = auth.DefaultCount
+		}
+		if s.Ports == (PortRange{}) {
+			s.Ports = PortRange{19000, 19999}
+		}
+		if s.Log == nil {
+			s.Log = slog.New(slog.DiscardHandler)
+		}
+		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
+		s.logins = admit.Gate{Total: limit(s.Logins, 32), Word: admit.TooManyLogins, What: "logins"}
+		s.ports = newSessionPorts(s)
+		s.started = time.Now()
+	})
+}
+
+// Validate checks the settings. The error names the value and the way out.
+func (s *Server) Validate() error {
+	var errs []error
+	if keyed := s.Modes & (wire.Authenticated | wire.Encrypted | wire.Mixed); keyed != 0 && s.Keys.Len() == 0 {
+		errs = append(errs, fmt.Errorf("modes %v need keys: give --key-file", keyed))
+	}
+	if s.Modes != 0 && s.Modes.Security() == 0 {
+		errs = append(errs, fmt.Errorf("modes %v: none of unauthenticated, authenticated, encrypted, mixed", s.Modes))
+	}
+	if bad := s.Modes &^ (wire.AnySecurity | wire.AllFeatures); bad != 0 {
+		errs = append(errs, fmt.Errorf("modes %v are not supported", bad))
+	}
+	if s.Count != 0 {
+		if err := auth.CheckCount(s.Count, 1<<31); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if s.Ports.Last < s.Ports.First {
+		errs = append(errs, fmt.Errorf("ports %d-%d: the last is below the first", s.Ports.First, s.Ports.Last))
+	}
+	return errors.Join(errs...)
+}
+
+// Serve takes clients from l until ctx ends; then it ends their sessions, closes
+// l and returns nil.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if err := s.Validate(); err != nil {
+		l.Close()
+		return &result.Error{Word: result.CodeUsage, Err: err}
+	}
+	s.prepare()
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	if s.Open != nil {
+		if err := s.ports.serveOpen(ctx, &wg, addrPort(l.Addr())); err != nil {
+			l.Close()
+			return err
+		}
+	}
+	wg.Go(func() { s.ports.sweep(ctx) })
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	for pause := time.Duration(0); ; {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("%s: listener %v: %w", Protocol, l.Addr(), err)
+		case err != nil: // such as too many open files: it may pass
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.Log.Warn("accept", "err", err, "retry_in", pause)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		pause = 0
+		s.accept(ctx, &wg, conn)
+	}
+}
+
+// accept serves conn, or closes it when there are too many.
+func (s *Server) accept(ctx context.Context, wg *sync.WaitGroup, conn net.Conn) {
+	peer := addrPort(conn.RemoteAddr())
+	leave, err := s.conns.Enter(peer.Addr())
+	if err != nil {
+		s.Log.Warn("connection refused", "peer", peer, "reason", result.CodeOf(err), "err", err)
+		conn.Close()
+		return
+	}
+	wg.Go(func() {
+		defer leave()
+		defer conn.Close()
+		// A past deadline wakes whatever is blocked when the server ends.
+		defer context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })()
+		c := &serverConn{server: s, control: newControl(conn), peer: peer, local: addrPort(conn.LocalAddr()), wg: wg,
+			log: s.Log.With("peer", peer)}
+		err := c.run(ctx)
+		switch {
+		case err == nil, ctx.Err() != nil:
+			c.log.Debug("control connection closed")
+		default:
+			c.log.Info("control connection closed", "err", err)
+		}
+	})
+}
