@@ -27,10 +27,11 @@
 // Rate.
 //
 // In memory, TCP is a small one of its own: handshake, sliding window, an
-// acknowledgement for each segment, NewReno's congestion window, retransmission
-// after three later ones were acknowledged or after a time-out as RFC 6298 has
-// it (at least 200 ms, as on Linux), FIN, RST, ETIMEDOUT. Errors are those of Linux, wrapped
-// as package net does; one set of tests holds it to the kernel's behaviour.
+// acknowledgement for each segment, the congestion window of RFC 5681,
+// retransmission after three later segments were acknowledged or after the
+// time-out of RFC 6298 (at least 200 ms, as on Linux), FIN, RST, ETIMEDOUT.
+// Errors are those of Linux, wrapped as package net does; one set of tests holds
+// for the memory and for the kernel.
 //
 // # What is not
 //

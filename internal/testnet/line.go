@@ -167,11 +167,11 @@ func (l *Line) count(f flight) {
 	}
 }
 
-// swallows reports whether packets beyond the MTU vanish without a word.
-func (l *Line) swallows() bool {
+// current returns the link as it is now.
+func (l *Line) current() Link {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.fates.link.BlackHole
+	return l.fates.link
 }
 
 // awaitPlug returns when the line is not unplugged.

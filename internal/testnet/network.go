@@ -1,6 +1,7 @@
 package testnet
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -9,7 +10,8 @@ import (
 )
 
 // A Network is a network in memory. All its hosts reach each other. The zero
-// Network is ready to use; inside a synctest bubble it must be made there.
+// Network is ready to use; one that is used in a synctest bubble must be made and
+// used there only.
 type Network struct {
 	mu    sync.RWMutex // guards what follows
 	nodes map[netip.Addr]node
@@ -183,14 +185,15 @@ func (h *Host) source(to netip.Addr) (netip.Addr, error) {
 }
 
 // mtu is that of the host's interface, as its TCP announces it.
-func (h *Host) mtu() int {
-	mtu := 1500
-	for _, l := range []*Line{h.Up, h.Down} {
-		l.mu.Lock()
-		if own := l.fates.link.MTU; own > 0 {
-			mtu = min(mtu, own)
+func (h *Host) mtu() int { return mtuOf(h.Up, h.Down) }
+
+// mtuOf is the smallest MTU of the lines, or that of Ethernet if they have none.
+func mtuOf(lines ...*Line) int {
+	mtu := 0
+	for _, l := range lines {
+		if own := l.current().MTU; own > 0 && (mtu == 0 || own < mtu) {
+			mtu = own
 		}
-		l.mu.Unlock()
 	}
-	return mtu
+	return cmp.Or(mtu, 1500)
 }

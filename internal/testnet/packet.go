@@ -221,7 +221,7 @@ func (c *packetConn) send(p packet) fate {
 		return fate{verdict: tooBig}
 	}
 	f := c.host.send(p)
-	if f.verdict == tooBig && c.host.Up.swallows() {
+	if f.verdict == tooBig && c.host.Up.current().BlackHole {
 		return fate{verdict: lost}
 	}
 	return f

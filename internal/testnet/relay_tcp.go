@@ -79,10 +79,7 @@ type half struct {
 func newHalf(c *crossing, line *Line, from, to *net.TCPConn) *half {
 	h := &half{crossing: c, line: line, from: from, to: to}
 	h.wake.L = &h.mu
-	line.mu.Lock()
-	narrow := line.fates.link.Rate > 0
-	line.mu.Unlock()
-	if narrow {
+	if line.current().Rate > 0 {
 		if err := from.SetReadBuffer(relayBuffer); err != nil {
 			c.relay.failed(err)
 		}
@@ -113,7 +110,7 @@ func (h *half) receive() {
 // offer puts p on the line in packets; it is false when the connection is gone.
 func (h *half) offer(p []byte) bool {
 	for len(p) > 0 && !h.isFinished() {
-		n := min(len(p), h.line.mss(h.from))
+		n := min(len(p), max(1, mtuOf(h.line)-streamHeader(h.from)))
 		data := append([]byte(nil), p[:n]...)
 		if !h.awaitRoom(n) || !h.pass(data, func() { h.change(func() { h.arrived = append(h.arrived, data) }) }) {
 			return false
@@ -121,17 +118,6 @@ func (h *half) offer(p []byte) bool {
 		p = p[n:]
 	}
 	return true
-}
-
-// mss is the longest piece of a stream that fits the line.
-func (l *Line) mss(c *net.TCPConn) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	mtu := 1500
-	if own := l.fates.link.MTU; own > 0 {
-		mtu = min(mtu, own)
-	}
-	return max(1, mtu-streamHeader(c))
 }
 
 func streamHeader(c *net.TCPConn) int {
@@ -164,13 +150,7 @@ func (h *half) pass(data []byte, arrive func()) bool {
 
 // roundTrip is how long the sender of a lost packet takes to notice.
 func (r *Relay) roundTrip() time.Duration {
-	sum := time.Duration(0)
-	for _, l := range []*Line{r.Up, r.Down} {
-		l.mu.Lock()
-		sum += l.fates.link.Delay
-		l.mu.Unlock()
-	}
-	return max(sum, time.Millisecond)
+	return max(r.Up.current().Delay+r.Down.current().Delay, time.Millisecond)
 }
 
 // sleep is false when the connection is gone.

@@ -30,6 +30,7 @@ type conn struct {
 	told     bool      // err was told
 	closed   bool      // by Close
 	abort    bool      // SetLinger(0): Close sends RST
+	lingers  bool      // is closed, and all it sent was acknowledged
 	listener *listener // whose Accept is to have it; nil from then on
 	alarm    *time.Timer
 	alarmAt  time.Time
@@ -185,7 +186,8 @@ func (c *conn) handle(s segment) {
 		c.post(segment{seq: c.send.next, echo: s.number})
 	}
 	c.advance()
-	if c.closed && c.send.finished && len(c.send.flying) == 0 {
+	if c.closed && c.send.finished && len(c.send.flying) == 0 && !c.lingers {
+		c.lingers = true
 		time.AfterFunc(lingering, func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -44,36 +46,86 @@ func wire(cable Cable, a, b End) error {
 	if err := a.In.kernel.LinkAdd(pair); err != nil {
 		return err
 	}
-	for _, e := range []End{a, b} {
-		if err := e.prepare(cable); err != nil {
-			return fmt.Errorf("%s: %w", e.Name, err)
+	if cable.Single {
+		for _, e := range []End{a, b} {
+			if err := e.single(); err != nil {
+				return fmt.Errorf("%s: %w", e.Name, err)
+			}
+		}
+	}
+	// One step after the other at both ends: a packet that one end sends before
+	// the other is ready is lost, and with it a second.
+	for _, step := range []func(End) error{End.rise, End.awaitCarrier, End.address, End.awaitAddresses} {
+		for _, e := range []End{a, b} {
+			if err := step(e); err != nil {
+				return fmt.Errorf("%s: %w", e.Name, err)
+			}
 		}
 	}
 	return nil
 }
 
-// prepare gives the interface its properties and addresses and sets it up.
-func (e End) prepare(cable Cable) error {
+// single makes the interface send each packet by itself.
+func (e End) single() error {
 	link, err := e.In.kernel.LinkByName(e.Name)
 	if err != nil {
 		return err
 	}
-	if cable.Single {
-		if err := e.In.kernel.LinkSetGSOMaxSegs(link, 1); err != nil {
-			return fmt.Errorf("send packets singly: %w", err)
-		}
+	return e.In.kernel.LinkSetGSOMaxSegs(link, 1)
+}
+
+func (e End) rise() error { return e.In.up(e.Name) }
+
+// address gives the interface its addresses.
+func (e End) address() error {
+	link, err := e.In.kernel.LinkByName(e.Name)
+	if err != nil {
+		return err
 	}
 	for _, s := range e.Addresses {
 		addr, err := netlink.ParseAddr(s)
 		if err != nil {
 			return err
 		}
-		addr.Flags = unix.IFA_F_NODAD
 		if err := e.In.kernel.AddrAdd(link, addr); err != nil {
 			return fmt.Errorf("address %s: %w", s, err)
 		}
 	}
-	return e.In.kernel.LinkSetUp(link)
+	return nil
+}
+
+// awaitCarrier returns when the interface can send.
+func (e End) awaitCarrier() error {
+	return await("a carrier", func() (bool, error) {
+		link, err := e.In.kernel.LinkByName(e.Name)
+		return err == nil && link.Attrs().OperState == netlink.OperUp, err
+	})
+}
+
+// awaitAddresses returns when the kernel answers for all its addresses.
+func (e End) awaitAddresses() error {
+	return await("its addresses", func() (bool, error) {
+		link, err := e.In.kernel.LinkByName(e.Name)
+		if err != nil {
+			return false, err
+		}
+		all, err := e.In.kernel.AddrList(link, netlink.FAMILY_V6)
+		isTentative := func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }
+		return err == nil && !slices.ContainsFunc(all, isTentative), err
+	})
+}
+
+// await asks again and again until is says yes.
+func await(what string, is func() (bool, error)) error {
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		ok, err := is()
+		if ok || err != nil {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("waited 5 s for %s", what)
+		}
+	}
 }
 
 // Bridge joins interfaces of the namespace as a switch does.
