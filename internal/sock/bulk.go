@@ -22,7 +22,7 @@ func Bulk(c net.Conn) (BulkConn, error) {
 func OnKernel(c any) bool {
 	switch c := c.(type) {
 	case *plainPackets:
-		return c.udp != nil
+		return c.system
 	case *plainBulk:
 		return c.tcp != nil
 	}

@@ -10,14 +10,22 @@ import (
 // or one call of c, for each datagram.
 func Packets(c net.PacketConn) PacketConn {
 	p := &plainPackets{conn: c, local: addrPort(c.LocalAddr())}
-	p.udp, _ = c.(*net.UDPConn)
+	p.quick, _ = c.(addrPorts)
+	_, p.system = c.(*net.UDPConn)
 	return p
 }
 
+// addrPorts are the calls of a net.UDPConn that do not allocate.
+type addrPorts interface {
+	ReadFromUDPAddrPort(b []byte) (n int, from netip.AddrPort, err error)
+	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
+}
+
 type plainPackets struct {
-	conn  net.PacketConn
-	udp   *net.UDPConn // conn, if it is one: its calls with AddrPort do not allocate
-	local netip.AddrPort
+	conn   net.PacketConn
+	quick  addrPorts // conn, if it has these calls
+	system bool      // conn is a socket of the system
+	local  netip.AddrPort
 
 	scratch []byte   // the reader's: datagrams land here when the caller wants their front only
 	to      net.Addr // the writer's: the last destination in the form conn wants
@@ -49,8 +57,8 @@ func (p *plainPackets) ReadBatch(ms []Message) (int, error) {
 }
 
 func (p *plainPackets) read(buf []byte) (int, netip.AddrPort, error) {
-	if p.udp != nil {
-		n, from, err := p.udp.ReadFromUDPAddrPort(buf)
+	if p.quick != nil {
+		n, from, err := p.quick.ReadFromUDPAddrPort(buf)
 		return n, unmap(from), err
 	}
 	n, from, err := p.conn.ReadFrom(buf)
@@ -74,8 +82,8 @@ func (p *plainPackets) WriteTrain(buf []byte, size int, to netip.AddrPort) (n in
 }
 
 func (p *plainPackets) write(b []byte, to netip.AddrPort) error {
-	if p.udp != nil {
-		_, err := p.udp.WriteToUDPAddrPort(b, to)
+	if p.quick != nil {
+		_, err := p.quick.WriteToUDPAddrPort(b, to)
 		return err
 	}
 	if p.to == nil || p.toPort != to {

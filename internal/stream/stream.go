@@ -29,9 +29,8 @@ const smallBatch = 64 << 10
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
 
-// endWith makes calls of a connection end when ctx does. The deadline is lifted
-// first, as the connection may have served an earlier run, and stays past after
-// ctx has ended. The caller of endWith calls release when it is done.
+// endWith makes calls of a connection end when ctx does. The caller calls release
+// when it is done; before and after the connection has no deadline.
 func endWith(ctx context.Context, setDeadline func(time.Time) error) (release func(), err error) {
 	if err := setDeadline(time.Time{}); err != nil {
 		return nil, err
@@ -45,6 +44,7 @@ func endWith(ctx context.Context, setDeadline func(time.Time) error) (release fu
 	return func() {
 		if !stop() {
 			<-woken
+			_ = setDeadline(time.Time{}) // closed by now perhaps
 		}
 	}, nil
 }

@@ -50,6 +50,8 @@ func (r *TCPReceiver) Run(ctx context.Context) error {
 	if r.Scan != nil {
 		receive = r.scanner()
 	}
+	w := pace.NewWaiter()
+	defer w.Close()
 	for ctx.Err() == nil {
 		most := mostBytes
 		if r.Limit.Rate() > 0 {
@@ -68,22 +70,30 @@ func (r *TCPReceiver) Run(ctx context.Context) error {
 		default:
 			return fmt.Errorf("receive: %w", err)
 		}
-		r.slow(ctx, data)
+		r.slow(ctx, w, data)
 	}
 	return nil
 }
 
-// slow waits until the limit lets n more bytes come after those that did.
-func (r *TCPReceiver) slow(ctx context.Context, n int) {
-	if r.Limit.Rate() == 0 {
+// slow waits until the limit lets more come after n bytes that did. A change of
+// the limit ends the wait.
+func (r *TCPReceiver) slow(ctx context.Context, w *pace.Waiter, n int) {
+	rate := r.Limit.Rate()
+	if rate == 0 || n == 0 {
 		return
 	}
-	if wait := time.Until(r.Limit.Reserve(n, time.Now())); wait > 0 {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
+	at := r.Limit.Reserve(n, time.Now())
+	for time.Until(at) > 0 && ctx.Err() == nil && r.Limit.Rate() == rate {
+		w.Until(ctx, earlier(at, time.Now().Add(lookAgain)))
 	}
+}
+
+// earlier is the earlier of two times.
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // Last is when bytes came last, data or not; zero if none did.

@@ -123,7 +123,6 @@ func TestTCPRate(t *testing.T) {
 	})
 }
 
-// TestTCPRateChange: a stream that crawls follows a new rate at once.
 // TestTCPReceiveRate: two receivers that share a limit take no more than it
 // together, whatever the senders would send.
 func TestTCPReceiveRate(t *testing.T) {
@@ -156,6 +155,7 @@ func TestTCPReceiveRate(t *testing.T) {
 	}
 }
 
+// TestTCPRateChange: a stream that crawls follows a new rate at once.
 func TestTCPRateChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rate := pace.NewRate(80) // 10 byte/s
