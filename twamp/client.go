@@ -46,6 +46,8 @@ type Client struct {
 	Dial         DialFunc         // nil means the system's network
 	ListenPacket ListenPacketFunc // nil means the system's network
 	Log          *slog.Logger     // nil means none
+
+	random func([]byte) // fills with random octets; nil means crypto/rand
 }
 
 // Run measures and returns a Report for each session. When ctx ends early it
@@ -226,9 +228,13 @@ func (x *exchange) makeKeys(g wire.ServerGreeting, r *wire.SetUpResponse) error 
 	if err != nil {
 		return err
 	}
-	rand.Read(x.keys.AES[:])
-	rand.Read(x.keys.HMAC[:])
-	rand.Read(r.ClientIV[:])
+	random := x.client.random
+	if random == nil {
+		random = func(b []byte) { rand.Read(b) }
+	}
+	random(x.keys.AES[:])
+	random(x.keys.HMAC[:])
+	random(r.ClientIV[:])
 	r.KeyID, r.Token = x.client.KeyID, auth.NewToken(derived, g.Challenge, x.keys)
 	return nil
 }

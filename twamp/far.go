@@ -79,6 +79,16 @@ func (h *hops) report() *Hops {
 	return &Hops{Min: h.min, Max: h.max, Changes: h.changes}
 }
 
+// hopsOut is what the reflector tells of the way out. It writes 255, which would
+// be no hop, also when it does not know: that is believed only if the way home
+// has none either.
+func (e *ends) hopsOut() *Hops {
+	if e.out.max == 0 && (e.home.n == 0 || e.home.min > 0) {
+		return nil
+	}
+	return e.out.report()
+}
+
 // Hops are how many routers packets passed on one way; a change is a change of
 // the path.
 type Hops struct {

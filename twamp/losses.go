@@ -1,6 +1,9 @@
 package twamp
 
-import "time"
+import (
+	"sort"
+	"time"
+)
 
 // losses attributes missing packets to the way out or the way back by the
 // numbers that a counting reflector gives its replies, and finds what was
@@ -70,6 +73,15 @@ func (l *losses) came(r, s uint64, at time.Time, kind replyKind) {
 	l.replies = append(l.replies, numbered{})
 	copy(l.replies[i+1:], l.replies[i:])
 	l.replies[i] = numbered{r, s, at, kind}
+}
+
+// knows reports whether a reply with the reflector's number r came before.
+func (l *losses) knows(r uint64) bool {
+	if r < l.last {
+		return true
+	}
+	i := sort.Search(len(l.replies), func(i int) bool { return l.replies[i].r >= r })
+	return i < len(l.replies) && l.replies[i].r == r
 }
 
 // settle takes in the replies that came before the given time, in the order in

@@ -20,8 +20,8 @@ type peak struct{ seq, at uint64 }
 // mostPeaks bounds how far back an extent reaches.
 const mostPeaks = 1024
 
-// record takes the next packet in the order of coming; duplicates are not to be
-// recorded.
+// record takes the next packet in the order of coming. A packet must not be
+// recorded again.
 func (o *order) record(seq uint64) {
 	at := o.n
 	o.n++

@@ -86,7 +86,7 @@ func (t *tally) report(own wire.ErrorEstimate) *Report {
 		Sent: t.answered + t.lost, Replies: t.replies, Lost: t.lost, LossRuns: t.runs, LongestRun: t.longest,
 		Late: t.late, Duplicate: t.twice,
 		RTT: t.rtt.path(), Gross: t.gross.delay.distribution(0), Out: t.out.path(), Home: t.home.path(),
-		HopsOut: t.far.out.report(), HopsHome: t.far.home.report(), ClassHome: t.far.back.report(),
+		HopsOut: t.far.hopsOut(), HopsHome: t.far.home.report(), ClassHome: t.far.back.report(),
 		Dropped: map[string]uint64{"bogus": t.bogus},
 	}
 	if r.Elapsed > 0 {

@@ -43,9 +43,9 @@ type sender struct {
 	lateness time.Duration
 }
 
-// lastReplies is how long a sender listens on when everything was answered: for
-// duplicates of the last packets.
-const lastReplies = 100 * time.Millisecond
+// lastReplies is how long a sender listens on when everything was answered, for
+// duplicates of the last packets, and four times the longest round trip more.
+const lastReplies = 10 * time.Millisecond
 
 // interruptedWait is how long a sender that was stopped waits for replies.
 const interruptedWait = 300 * time.Millisecond
@@ -179,13 +179,14 @@ func (s *sender) linger(ctx context.Context) {
 	for now := time.Now(); now.Before(end); now = time.Now() {
 		s.mu.Lock()
 		open := s.tally.outstanding(now)
+		more := lastReplies + 4*s.tally.gross.delay.max
 		s.mu.Unlock()
 		switch {
 		case open > 0:
 			last = time.Time{}
 		case last.IsZero():
 			last = now
-		case now.Sub(last) >= lastReplies:
+		case now.Sub(last) >= more:
 			return
 		}
 		time.Sleep(min(10*time.Millisecond, end.Sub(now)))

@@ -2,6 +2,7 @@ package twamp
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,7 @@ type Server struct {
 	backoff admit.Backoff
 	ports   *sessionPorts
 	started time.Time
+	random  func([]byte) // fills with random octets; tests replace it
 }
 
 // A PortRange is a range of UDP ports, both ends included.
@@ -77,6 +79,9 @@ func (s *Server) prepare() {
 		s.logins = admit.Gate{Total: limit(s.Logins, 32), Word: admit.TooManyLogins, What: "logins"}
 		s.ports = newSessionPorts(s)
 		s.started = time.Now()
+		if s.random == nil {
+			s.random = func(b []byte) { rand.Read(b) }
+		}
 	})
 }
 

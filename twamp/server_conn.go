@@ -2,7 +2,6 @@ package twamp
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -140,8 +139,8 @@ func (c *serverConn) setUp(ctx context.Context) error {
 		return err
 	}
 	g := wire.ServerGreeting{Modes: c.server.Modes, Count: c.server.Count}
-	rand.Read(g.Challenge[:])
-	rand.Read(g.Salt[:])
+	c.server.random(g.Challenge[:])
+	c.server.random(g.Salt[:])
 	if err := c.sendClear(g); err != nil {
 		return err
 	}
@@ -185,7 +184,7 @@ func (c *serverConn) takeKeys(g wire.ServerGreeting, r wire.SetUpResponse, start
 	}
 	c.server.backoff.Succeeded(c.peer.Addr())
 	c.account, c.keys = r.KeyID, keys
-	rand.Read(start.ServerIV[:])
+	c.server.random(start.ServerIV[:])
 	c.seal = auth.NewSealer(keys, start.ServerIV)
 	c.open = auth.NewOpener(keys, r.ClientIV)
 	return nil

@@ -2,7 +2,6 @@ package twamp
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"net/netip"
 	"time"
@@ -77,7 +76,7 @@ func (c *serverConn) describe(r wire.RequestSession) (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		sid:    newSID(c.local.Addr()),
+		sid:    newSID(c.local.Addr(), c.server.random),
 		sender: netip.AddrPortFrom(sender, r.SenderPort),
 		mark:   dscp << 2,
 		grace:  min(r.Timeout.Duration(), or(c.server.MaxGrace, time.Minute)),
@@ -126,9 +125,9 @@ func (c *serverConn) admit(ctx context.Context, s *session) error {
 // newSID makes a session identifier: RFC 4656, section 3.5 asks for an address
 // of the server, the time and a random number. In the modes with keys the packets' keys
 // hang on it, so all but the address is random here.
-func newSID(local netip.Addr) wire.SID {
+func newSID(local netip.Addr, random func([]byte)) wire.SID {
 	var s wire.SID
-	rand.Read(s[4:])
+	random(s[4:])
 	a := local.Unmap().AsSlice()
 	if len(a) >= 4 {
 		copy(s[:4], a[len(a)-4:])

@@ -138,7 +138,7 @@ func (t *tally) reply(p wire.Reply, a arrival) {
 	}
 	number := t.losses.unwrap(p.Seq, s)
 	one.number = number
-	if a.At.Sub(one.at) > t.wait {
+	if a.At.Sub(one.at) >= t.wait {
 		one.late = true
 		t.late++
 		t.losses.came(number, s, a.At, tooLate)
@@ -154,14 +154,15 @@ func (t *tally) reply(p wire.Reply, a arrival) {
 // which way it was doubled.
 func (t *tally) duplicate(one *sent, p wire.Reply, s uint64, a arrival) {
 	t.twice++
+	number := t.losses.unwrap(p.Seq, s)
 	switch {
 	case t.losses.echoes && p.Seq == p.SenderSeq && !t.counts:
 		// It cannot be told.
-	case t.losses.unwrap(p.Seq, s) == one.number:
+	case number == one.number, t.losses.knows(number):
 		t.twiceHome++
 	default:
 		t.twiceOut++
-		t.losses.came(t.losses.unwrap(p.Seq, s), s, a.At, again)
+		t.losses.came(number, s, a.At, again)
 	}
 }
 
@@ -200,7 +201,7 @@ func (t *tally) measure(one *sent, p wire.Reply, a arrival) {
 // settle decides about packets that have waited long enough at the given time,
 // or about all of them at the end of the test.
 func (t *tally) settle(now time.Time) {
-	for t.settled < t.next && now.Sub(t.at(t.settled).at) > t.wait {
+	for t.settled < t.next && now.Sub(t.at(t.settled).at) >= t.wait {
 		t.settleOne(t.at(t.settled))
 		t.settled++
 	}
@@ -262,7 +263,7 @@ func (t *tally) finish(now time.Time) (pending uint64) {
 func (t *tally) outstanding(now time.Time) int {
 	n := 0
 	for s := t.settled; s < t.next; s++ {
-		if p := t.at(s); !p.answered && now.Sub(p.at) <= t.wait {
+		if p := t.at(s); !p.answered && now.Sub(p.at) < t.wait {
 			n++
 		}
 	}

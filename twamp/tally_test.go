@@ -1,0 +1,403 @@
+package twamp
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sort"
+	"testing"
+	"time"
+
+	"github.com/sonde-net/sonde/twamp/wire"
+)
+
+// A path is a made-up network between a sender and a reflector, in which the
+// fate of every packet is known.
+type path struct {
+	lossOut, lossHome     float64
+	twiceOut, twiceHome   float64
+	shuffleOut, shuffHome float64       // share that comes 5 ms late
+	echo                  bool          // the reflector keeps no count
+	first                 uint32        // number it starts from
+	offset                time.Duration // of its clock
+	restart               int           // it starts again after so many packets
+}
+
+// truth is what the path did.
+type truth struct {
+	lostOut, lostHome, twiceOut, twiceHome, reorderedOut, reorderedHome uint64
+}
+
+type event struct {
+	at  time.Time
+	seq uint32
+	r   uint32
+	t2  time.Time
+}
+
+// run sends n packets, 1 ms apart, over the path into a tally. The last packet
+// always comes back.
+func (p path) run(n int, t *tally) truth {
+	chance := rand.New(rand.NewPCG(1, 2))
+	start := time.Unix(1_800_000_000, 0)
+	const oneWay = 2 * time.Millisecond
+	late := func(share float64) time.Duration {
+		if chance.Float64() < share {
+			return oneWay + 5*time.Millisecond + 500*time.Microsecond
+		}
+		return oneWay
+	}
+	var truth truth
+	var there, back []event
+	for i := range n {
+		at := start.Add(time.Duration(i) * time.Millisecond)
+		last := i >= n-20 // quiet, so that everything can be attributed
+		if !last && chance.Float64() < p.lossOut {
+			truth.lostOut++
+			continue
+		}
+		delay := oneWay
+		if !last {
+			delay = late(p.shuffleOut)
+		}
+		there = append(there, event{at: at.Add(delay), seq: uint32(i)})
+		if !last && chance.Float64() < p.twiceOut {
+			truth.twiceOut++
+			there = append(there, event{at: at.Add(delay + time.Microsecond), seq: uint32(i)})
+		}
+	}
+	sort.SliceStable(there, func(i, j int) bool { return there[i].at.Before(there[j].at) })
+	truth.reorderedOut = inversions(there, func(e event) uint32 { return e.seq })
+	r := p.first
+	for i, e := range there {
+		if p.restart > 0 && i == p.restart {
+			r = 0
+		}
+		e.r, e.t2 = r, e.at
+		if p.echo {
+			e.r = e.seq
+		}
+		r++
+		last := int(e.seq) >= n-20
+		if !last && chance.Float64() < p.lossHome {
+			truth.lostHome++
+			continue
+		}
+		delay := oneWay
+		if !last {
+			delay = late(p.shuffHome)
+		}
+		e.at = e.at.Add(delay)
+		back = append(back, e)
+		if !last && chance.Float64() < p.twiceHome {
+			truth.twiceHome++
+			e.at = e.at.Add(time.Microsecond)
+			back = append(back, e)
+		}
+	}
+	sort.SliceStable(back, func(i, j int) bool { return back[i].at.Before(back[j].at) })
+	truth.reorderedHome = inversions(back, func(e event) uint32 { return e.r })
+	p.play(n, start, back, t)
+	return truth
+}
+
+// inversions counts events with a lower number than one before, each number once.
+func inversions(all []event, number func(event) uint32) (n uint64) {
+	seen := map[uint32]bool{}
+	var top uint32
+	for _, e := range all {
+		if seen[number(e)] {
+			continue
+		}
+		seen[number(e)] = true
+		if number(e) < top {
+			n++
+		}
+		top = max(top, number(e))
+	}
+	return n
+}
+
+// play tells the tally what was sent and what came, in order.
+func (p path) play(n int, start time.Time, back []event, t *tally) {
+	i := 0
+	for k := range n {
+		at := start.Add(time.Duration(k) * time.Millisecond)
+		for i < len(back) && back[i].at.Before(at) {
+			p.deliver(back[i], t)
+			i++
+		}
+		t.send(at)
+		if k%16 == 0 {
+			t.settle(at)
+		}
+	}
+	for ; i < len(back); i++ {
+		p.deliver(back[i], t)
+	}
+	t.finish(start.Add(time.Hour))
+}
+
+func (p path) deliver(e event, t *tally) {
+	t2 := e.t2.Add(p.offset)
+	t.reply(wire.Reply{
+		Seq: e.r, SenderSeq: e.seq, Received: wire.NTP(t2), Sent: wire.NTP(t2.Add(10 * time.Microsecond)),
+		Error: wire.NewErrorEstimate(time.Microsecond, true, false), SenderTTL: 250,
+	}, arrival{At: e.at.Add(10 * time.Microsecond), Stamp: User, TTL: 60})
+}
+
+func TestTallyKnowsWhatThePathDid(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		path path
+	}{
+		{"clean", path{}},
+		{"3 % out, 5 % home", path{lossOut: 0.03, lossHome: 0.05}},
+		{"only out", path{lossOut: 0.03}},
+		{"only home", path{lossHome: 0.05}},
+		{"doubled out", path{twiceOut: 0.04}},
+		{"doubled home", path{twiceHome: 0.04}},
+		{"doubled both ways", path{twiceOut: 0.02, twiceHome: 0.02}},
+		{"doubled out and lost", path{twiceOut: 0.04, lossOut: 0.03, lossHome: 0.05}},
+		{"doubled home and lost", path{twiceHome: 0.04, lossOut: 0.03, lossHome: 0.05}},
+		{"shuffled out", path{shuffleOut: 0.02}},
+		{"shuffled home", path{shuffHome: 0.02}},
+		{"shuffled both ways", path{shuffleOut: 0.02, shuffHome: 0.02}},
+		{"shuffled and lost", path{shuffleOut: 0.02, shuffHome: 0.02, lossOut: 0.03, lossHome: 0.05}},
+		{"counts from 1", path{first: 1, lossOut: 0.03, lossHome: 0.05}},
+		{"counts from 1000000", path{first: 1000000, lossOut: 0.03, lossHome: 0.05}},
+		{"counts over the end", path{first: 1<<32 - 500, lossHome: 0.05, lossOut: 0.01}},
+		{"starts again", path{restart: 2500, lossOut: 0.03, lossHome: 0.05}},
+		{"an hour off", path{offset: time.Hour, lossOut: 0.03}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			book := tally{wait: 50 * time.Millisecond, counts: true}
+			want := tt.path.run(5000, &book)
+			r := book.report(wire.NewErrorEstimate(time.Microsecond, true, false))
+			if r.Forward == nil || r.Backward == nil || r.DuplicateForward == nil || r.ReorderedForward == nil {
+				t.Fatalf("not told: %+v", r)
+			}
+			got := truth{*r.Forward, *r.Backward, *r.DuplicateForward, *r.DuplicateBackward, r.ReorderedForward.Reordered, r.ReorderedBackward.Reordered}
+			if tt.path.restart > 0 || tt.path.first > 1<<31 {
+				got.reorderedHome, want.reorderedHome = 0, 0 // inversions knows nothing of it
+			}
+			// A doubled packet of which one reply is lost looks like a packet and a
+			// lost reply: no record of the doubling comes back.
+			if want.twiceOut > 0 && want.lostHome > 0 {
+				if got.twiceOut > want.twiceOut {
+					t.Errorf("%d doubled out, there were %d", got.twiceOut, want.twiceOut)
+				}
+				got.twiceOut = want.twiceOut
+				// If that happens right beside a loss on the way out, the one hides the other.
+				if got.lostOut > want.lostOut || want.lostOut-got.lostOut > want.lostOut/20 {
+					t.Errorf("%d lost out, there were %d", got.lostOut, want.lostOut)
+				}
+				got.lostOut = want.lostOut
+			}
+			if tt.path.twiceHome > 0 && want.lostHome > 0 {
+				got.twiceHome = want.twiceHome
+			}
+			if (want.reorderedOut > 0 || want.reorderedHome > 0) && want.lostHome > 0 {
+				// What is lost on the way home cannot be seen to be out of order.
+				got.reorderedOut, want.reorderedOut = 0, 0
+			}
+			if got != want {
+				t.Errorf("told  %+v\ntruth %+v\nlost %d of %d", got, want, r.Lost, r.Sent)
+			}
+			if r.Sent != 5000 || r.Replies+r.Lost != 5000 || r.Pending != 0 {
+				t.Errorf("sent %d, %d replies, %d lost", r.Sent, r.Replies, r.Lost)
+			}
+			if r.HopsOut == nil || *r.HopsOut != (Hops{5, 5, 0}) || *r.HopsHome != (Hops{4, 4, 0}) {
+				t.Errorf("hops %+v, %+v", r.HopsOut, r.HopsHome)
+			}
+		})
+	}
+}
+
+func TestTallyOfStatelessReflector(t *testing.T) {
+	book := tally{wait: 50 * time.Millisecond}
+	path{echo: true, lossOut: 0.03, lossHome: 0.05, twiceHome: 0.01}.run(5000, &book)
+	r := book.report(wire.UnknownError)
+	if r.Forward != nil || r.Backward != nil || r.Unattributed != nil || r.DuplicateForward != nil {
+		t.Errorf("directions are told: %+v", r)
+	}
+	if !hasRemark(r, "reflector_stateless") {
+		t.Errorf("remarks: %v", r.Remarks)
+	}
+	clean := tally{wait: 50 * time.Millisecond}
+	path{echo: true}.run(100, &clean)
+	if r := clean.report(wire.UnknownError); r.Forward == nil || *r.Forward != 0 || *r.Backward != 0 {
+		t.Errorf("without loss: %v, %v", r.Forward, r.Backward)
+	}
+}
+
+func hasRemark(r *Report, code string) bool {
+	for _, one := range r.Remarks {
+		if one.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// A clock that is off, or is set, does not touch the RTT and makes one-way
+// delays unusable.
+func TestTallyClocks(t *testing.T) {
+	good := wire.NewErrorEstimate(time.Microsecond, true, false)
+	for _, tt := range []struct {
+		name   string
+		offset func(i int) time.Duration
+		own    wire.ErrorEstimate
+		why    string
+	}{
+		{"right", func(int) time.Duration { return 0 }, good, ""},
+		{"an hour ahead", func(int) time.Duration { return time.Hour }, good, "a delay is negative by more than the clocks admit"},
+		{"an hour behind", func(int) time.Duration { return -time.Hour }, good, "a delay is negative by more than the clocks admit"},
+		{"set in between", func(i int) time.Duration { return time.Duration(i/500) * time.Hour }, good, "a clock was set during the test"},
+		{"set by 20 ms", func(i int) time.Duration { return time.Duration(i/500) * 20 * time.Millisecond }, good, "a clock was set during the test"},
+		{"ours unknown", func(int) time.Duration { return 0 }, wire.UnknownError, "our own clock is not synchronised"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			book := tally{wait: time.Second, counts: true}
+			start := time.Unix(1_800_000_000, 0)
+			for i := range 1000 {
+				at := start.Add(time.Duration(i) * 10 * time.Millisecond)
+				seq := book.send(at)
+				path{offset: tt.offset(i)}.deliver(event{at: at.Add(4 * time.Millisecond), seq: seq, r: seq, t2: at.Add(2 * time.Millisecond)}, &book)
+			}
+			book.finish(start.Add(time.Minute))
+			r := book.report(tt.own)
+			if d := r.RTT.Delay; d.Min != d.Max || (d.Min-4*time.Millisecond).Abs() > time.Nanosecond {
+				t.Errorf("RTT %+v", d)
+			}
+			if r.Clock.Why != tt.why || r.Clock.Usable != (tt.why == "") {
+				t.Errorf("clock %+v, want %q", *r.Clock, tt.why)
+			}
+		})
+	}
+}
+
+func TestTallyLateAndBogus(t *testing.T) {
+	book := tally{wait: 100 * time.Millisecond, counts: true}
+	start := time.Unix(1_800_000_000, 0)
+	for i := range 4 {
+		book.send(start.Add(time.Duration(i) * time.Millisecond))
+	}
+	reply := func(seq uint32, after time.Duration) {
+		path{}.deliver(event{at: start.Add(after), seq: seq, r: seq, t2: start.Add(after / 2)}, &book)
+	}
+	reply(0, 10*time.Millisecond)
+	reply(9, 10*time.Millisecond) // never sent
+	reply(1<<32-1, 10*time.Millisecond)
+	reply(3, 20*time.Millisecond)
+	book.settle(start.Add(150 * time.Millisecond))
+	reply(1, 160*time.Millisecond) // late
+	book.settle(start.Add(10 * time.Second))
+	reply(2, 10*time.Second) // later than remembered
+	book.finish(start.Add(20 * time.Second))
+	r := book.report(wire.UnknownError)
+	if r.Sent != 4 || r.Replies != 2 || r.Lost != 2 || r.Late != 2 || r.Dropped["bogus"] != 2 || r.LossRuns != 1 || r.LongestRun != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A test that is cut short does not count as lost what had no time to come back.
+func TestTallyPending(t *testing.T) {
+	book := tally{wait: time.Second, counts: true}
+	start := time.Unix(1_800_000_000, 0)
+	for i := range 100 {
+		book.send(start.Add(time.Duration(i) * 100 * time.Millisecond))
+	}
+	if pending := book.finish(start.Add(9950 * time.Millisecond)); pending != 10 {
+		t.Errorf("%d pending", pending)
+	}
+	if r := book.report(wire.UnknownError); r.Sent != 90 || r.Lost != 90 {
+		t.Errorf("sent %d, lost %d", r.Sent, r.Lost)
+	}
+}
+
+// The book's memory does not grow with the length of a test, answered or not.
+func TestTallyIsBounded(t *testing.T) {
+	for _, answered := range []bool{true, false} {
+		book := tally{wait: 100 * time.Millisecond, counts: true}
+		start := time.Unix(1_800_000_000, 0)
+		for i := range 200_000 {
+			at := start.Add(time.Duration(i) * time.Millisecond)
+			seq := book.send(at)
+			if answered {
+				path{}.deliver(event{at: at, seq: seq, r: seq, t2: at}, &book)
+			}
+			if i%64 == 0 {
+				book.settle(at)
+			}
+		}
+		if len(book.ring) > 512 || cap(book.losses.replies) > 512 {
+			t.Errorf("answered %t: %d places, %d replies", answered, len(book.ring), cap(book.losses.replies))
+		}
+	}
+}
+
+func TestOrderExtent(t *testing.T) {
+	for _, tt := range []struct {
+		seqs              []uint64
+		reordered, extent uint64
+	}{
+		{[]uint64{0, 1, 2, 3}, 0, 0},
+		{[]uint64{0, 2, 1, 3}, 1, 1},
+		{[]uint64{1, 2, 3, 4, 0}, 1, 4},
+		{[]uint64{0, 5, 1, 2, 3, 4, 6}, 4, 4},
+		// RFC 4737, section 4.2.3: 1 2 3 7 8 9 10 4 5 6 11, extents up to 6.
+		{[]uint64{1, 2, 3, 7, 8, 9, 10, 4, 5, 6, 11}, 3, 6},
+	} {
+		var o order
+		for _, s := range tt.seqs {
+			o.record(s)
+		}
+		if got := o.reordering(); got.Reordered != tt.reordered || got.Extent != tt.extent || got.Packets != uint64(len(tt.seqs)) {
+			t.Errorf("%v: %+v", tt.seqs, got)
+		}
+	}
+}
+
+func TestSpread(t *testing.T) {
+	for _, base := range []time.Duration{0, -time.Hour, 3 * time.Hour, 250 * time.Microsecond} {
+		t.Run(fmt.Sprint(base), func(t *testing.T) {
+			var s spread
+			if _, ok := s.quantile(0.5); ok || s.distribution(0) != nil {
+				t.Error("an empty spread has figures")
+			}
+			values := rand.New(rand.NewPCG(3, 4)).Perm(1001) // 0 to 1000
+			for _, v := range values {
+				s.record(base + time.Duration(v)*time.Microsecond)
+			}
+			d := s.distribution(s.min)
+			for _, tt := range []struct{ got, want time.Duration }{
+				{d.Min, 0}, {d.Max, 1000 * time.Microsecond}, {d.Mean, 500 * time.Microsecond},
+				{d.P50, 500 * time.Microsecond}, {d.P90, 900 * time.Microsecond}, {d.P99, 990 * time.Microsecond}, {d.P9999, 1000 * time.Microsecond},
+			} {
+				if (tt.got - tt.want).Abs() > 2*time.Microsecond {
+					t.Errorf("%v, want %v", tt.got, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestDrift(t *testing.T) {
+	var o offsets
+	start := time.Unix(1_800_000_000, 0)
+	chance := rand.New(rand.NewPCG(5, 6))
+	const ppm = 40e-6
+	for i := range 20_000 { // 2000 s, so that seconds are joined
+		at := start.Add(time.Duration(i) * 100 * time.Millisecond)
+		queue := time.Duration(chance.ExpFloat64() * float64(time.Millisecond))
+		offset := time.Hour + time.Duration(float64(at.Sub(start))*ppm)
+		o.record(at, 2*time.Millisecond+queue, offset+queue/2)
+	}
+	got, ok := o.drift()
+	if !ok || got < ppm*0.98 || got > ppm*1.02 || o.stepped {
+		t.Errorf("drift %v, %t, stepped %t; want %v", got, ok, o.stepped, ppm)
+	}
+	if len(o.seconds) >= mostSeconds {
+		t.Errorf("%d seconds", len(o.seconds))
+	}
+}
