@@ -26,6 +26,7 @@ func newControl(conn net.Conn) *control {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		// Only a help: a system that refuses it still tells of a dead path, later.
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: 2 * time.Second, Count: 3})
+		_ = giveUpAfter(tcp, silenceTime)
 	}
 	return &control{conn: conn}
 }
@@ -57,13 +58,17 @@ func (c *control) read(ctx context.Context, what string, wait time.Duration) (wi
 	}
 	n, err := wire.PayloadLen(prefix)
 	if err != nil {
-		return nil, err
+		return nil, protocolError(err, "")
 	}
 	payload := make([]byte, n)
 	if err := c.fill(ctx, payload, answerTime); err != nil {
 		return nil, c.explain(ctx, what, answerTime, err)
 	}
-	return wire.Parse(payload)
+	m, err := wire.Parse(payload)
+	if err != nil {
+		return nil, protocolError(err, "")
+	}
+	return m, nil
 }
 
 func (c *control) fill(ctx context.Context, b []byte, wait time.Duration) error {

@@ -160,10 +160,15 @@ func (s *session) measure() result.End {
 	t.start(func() []result.View { return nil })
 	select {
 	case <-t.own:
-		// The client says end when it has our last reports.
+		// The client says end when it has our last reports; one whose data
+		// stopped coming has most likely gone.
+		wait := beginTime
+		if _, fault := t.fault(); fault != nil {
+			wait = partingTime
+		}
 		select {
 		case <-t.ctx.Done():
-		case <-time.After(beginTime):
+		case <-time.After(wait):
 		}
 	case <-t.ctx.Done():
 		s.lastWords()

@@ -165,6 +165,9 @@ func (t *test) ended(n int, err error) {
 	if t.over == nil {
 		return
 	}
+	if cause := context.Cause(t.ctx); err == nil && cause != nil && !errors.Is(cause, errEnded) {
+		err = cause // cut short
+	}
 	if err := t.over(n, err); err != nil {
 		t.stop(err)
 	}
@@ -259,7 +262,7 @@ func (t *test) explain(cause error) (reason string, err error) {
 			return t.explainFault(n, fault)
 		}
 		return result.ReasonDone, nil
-	case errors.Is(cause, errShutdown):
+	case errors.Is(cause, errShutdown), atServer && errors.Is(cause, context.Canceled):
 		return result.ReasonShutdown, nil
 	case errors.Is(cause, errMaxDuration):
 		return result.ReasonMaxDuration, &admit.RefusedError{Word: result.ReasonMaxDuration, Text: cause.Error()}
@@ -280,6 +283,9 @@ func (t *test) explain(cause error) (reason string, err error) {
 	if errors.As(cause, &coder) {
 		switch coder.Code() {
 		case result.CodeInterrupted, result.CodeTerminated:
+			if atServer {
+				return result.ReasonShutdown, nil
+			}
 			return result.ReasonInterrupted, cause
 		}
 		return coder.Code(), cause
