@@ -10,8 +10,9 @@
 //   - Relay stands between real sockets on the loopback interface and a real
 //     server, and treats what passes as a Link says.
 //   - Namespace (Linux, root) is a network namespace with the kernel's own
-//     stack, joined to others by Wire; with routes, bridges, masquerade and rules
-//     that drop. NeedNamespaces skips a test where they cannot be had.
+//     stack, joined to others by Wire, or by NewPath, which does what a Link
+//     says; with routes, bridges, masquerade and rules that drop. A test that makes
+//     one is skipped where they cannot be had.
 //
 // # What is emulated
 //
@@ -44,8 +45,8 @@
 // A Relay cannot lose a part of a kernel's TCP stream: what Loss picks is held
 // for a retransmission's time instead, with all that follows. Nor can it hide
 // the acknowledgements of the two kernels: Relay.Unplug stops the bytes, but a
-// user time-out or keep-alive does not notice. Namespace.Drop does both.
+// user time-out or keep-alive does not notice. Path and Namespace.Drop do both.
 //
-// Namespaces have no delay and, but for the MTU, no bottleneck: the kernel may lack
-// netem.
+// A Path needs no netem, which a kernel may lack; but a process carries its
+// packets, so it is no place to measure how fast something is.
 package testnet

@@ -47,9 +47,8 @@ func TestNamespaceConformance(t *testing.T) {
 	} {
 		t.Run(family.name, func(t *testing.T) {
 			client, server := neighbours(t, Cable{})
-			for _, tt := range conformance {
-				t.Run(tt.name, func(t *testing.T) { tt.run(t, place{client, server, family.from, family.to}) })
-			}
+			t.Parallel()
+			conform(t, place{client, server, family.from, family.to})
 		})
 	}
 }
