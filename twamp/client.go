@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -103,7 +102,7 @@ func (x *exchange) lost(what string, err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return x.fail(result.CodeUnreachable, "no "+what+" within "+x.replyTime().String(),
 			"the server may not speak TWAMP, or refuses without a word: try sonde twamp doctor", nil)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
+	case gone(err):
 		return x.fail(result.CodeRefused, "the server closed the connection instead of sending its "+what, "", nil)
 	case errors.Is(err, auth.ErrHMAC):
 		return x.fail(result.CodeAuth, what, "somebody changes the control connection, or the server's keys are not ours", err)

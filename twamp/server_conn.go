@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -48,8 +47,8 @@ func or(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-// run serves the connection until it ends. It returns nil when the client
-// closed it between two messages.
+// run serves the connection until it ends. It returns nil when the client went
+// away after the set-up.
 func (c *serverConn) run(ctx context.Context) error {
 	defer c.stopAll(true)
 	if err := c.setUp(ctx); err != nil {
@@ -61,7 +60,7 @@ func (c *serverConn) run(ctx context.Context) error {
 			// The length of what follows is not known: answer and close.
 			return errors.Join(fe, c.send(wire.AcceptSession{Accept: wire.Unsupported}))
 		}
-		if errors.Is(err, io.EOF) {
+		if gone(err) {
 			return nil
 		}
 		if err != nil {
