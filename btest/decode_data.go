@@ -2,6 +2,7 @@ package btest
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"github.com/sonde-net/sonde/btest/wire"
@@ -48,8 +49,9 @@ func (d *dialog) missing(from transcript.Side, at, until time.Duration, n int64)
 	}
 	d.flush(from, at)
 	h.offset += n
-	d.stage = stageOver
-	d.tell(message{kind: kindUnknown, from: from, at: at, offset: h.offset - n, length: n, name: "missing", text: "not in the recording"})
+	d.stage = stageData // where what follows is found again, if anything is
+	d.tell(message{kind: kindUnknown, from: from, at: at, until: until, offset: h.offset - n, length: n, name: "missing",
+		text: fmt.Sprintf("%d bytes are not in the recording", n)})
 }
 
 // beginData tells a second "go" before the data of a TCP test, and hands the

@@ -115,6 +115,13 @@ func (d *dialog) step(at time.Duration) bool {
 		return d.statuses(transcript.Client, at) || d.statuses(transcript.Server, at)
 	case stageData:
 		return d.beginData(at)
+	case stageHello:
+		if b := d.server.pending; len(b) > 0 && b[0] != wire.Hello[0] && (b[0] == 0x07 || b[0] == 0) {
+			// A status, or bulk: the recording begins in the middle of a test.
+			d.tell(message{kind: kindUnknown, from: transcript.Server, at: at, name: "missing", text: "the recording begins in the middle of a test"})
+			d.stage = stageData
+			return true
+		}
 	}
 	turn := due[d.stage]
 	h := d.half(turn.from)

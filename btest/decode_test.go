@@ -219,6 +219,12 @@ func TestDialogOdd(t *testing.T) {
 			"> 23 61 00 01020304 01020304 01020304 01020304 01020304 01020304 01020304 01020304 00\n< 00 00 00 00", "reply: refused: the login failed"},
 		{"noise between statuses", "< 01 00 00 00\n> 00 03 01 00 dc 05 00 00 00 00 00 00 00 00 00 00\n< 01 00 00 00 07 d1\n" +
 			"< aa bb\n< 07 80 00 00 01 00 00 00 00 00 00 00", "unknown: where a status is due: aa bb\nstatus 1: CPU 0 %, received 0 bytes in the last second, 0.00 Mbit/s"},
+		{"begins in the middle", "< 07 aa 00 00 01 00 00 00 98 c3 07 00\n> 07 00 00 00 01 00 00 00 00 00 00 00",
+			"missing: the recording begins in the middle of a test\n" +
+				"status 1: CPU 42 %, received 508824 bytes in the last second, 4.07 Mbit/s\n" +
+				"status 1: CPU not told, received 0 bytes in the last second, 0.00 Mbit/s"},
+		{"a gap", "< 01 00 00 00\n< of 99\n< 07 80 00 00 02 00 00 00 00 00 00 00", "missing: 99 bytes are not in the recording\n" +
+			"status 2: CPU 0 %, received 0 bytes in the last second, 0.00 Mbit/s"},
 		{"port too high", "< 01 00 00 00\n> 00 03 01 00 dc 05 00 00 00 00 00 00 00 00 00 00\n< 01 00 00 00 ff ff", "UDP port: not one that leaves room for the client's: server 65535"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package btest
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -155,6 +156,100 @@ func TestPeersAgainstUs(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				stop()
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// TestRefusedByUs plays the clients of the recordings that have no data phase
+// to our server.
+func TestRefusedByUs(t *testing.T) {
+	for _, tt := range []struct {
+		name, password string
+		auth           Auth
+		without        int    // event that our server is not to imitate; 0 is none
+		want           string // of the error; empty means as recorded
+		note           string // code of the note that the server's sink must get
+	}{
+		{name: "rs-bad-command", auth: AuthNone},
+		{name: "rs-tcp-receive-md5-wrong", password: "nope", auth: AuthMD5, note: result.NoteAuthFailure},
+		{name: "c-server-md5-wrong", password: "nope", auth: AuthMD5, note: result.NoteAuthFailure},
+		{name: "rs-tcp-ecsrp5-wrong-password", password: "nope", auth: AuthSRP5, note: result.NoteAuthFailure},
+		// btest-rs hangs up on unknown users at once; ours goes on with a decoy.
+		{name: "rs-tcp-ecsrp5-unknown-user", password: "nope", auth: AuthSRP5, want: "want fin from the server, got data\ngot  31"},
+		// btest-opensource does not wait for the second part of a login; ours does.
+		{name: "c-client-md5-split-write", auth: AuthMD5, without: 6, note: result.NoteAuthSuccess},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rec := golden(t, tt.name)
+			if tt.without > 0 {
+				rec.Events = slices.Delete(rec.Events, tt.without, tt.without+1)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				client, server, l, at := duet(t, false)
+				var notes []string
+				s := &Server{Auth: tt.auth, ListenPacket: server.ListenPacket, Sink: result.Func(func(e result.Event) {
+					if n, ok := e.(result.Note); ok {
+						notes = append(notes, n.Code)
+					}
+				})}
+				if tt.auth != AuthNone {
+					s.Accounts = NewList(List{"test": {Password: "secret"}})
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					if err := s.Serve(ctx, l); err != nil {
+						t.Errorf("server: %v", err)
+					}
+				})
+				c := clientPeer(rec, client, at)
+				c.password = tt.password
+				_, err := c.run(ctx)
+				if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+					t.Errorf("client: %v\nwant %q", err, tt.want)
+				}
+				time.Sleep(5 * time.Second)
+				stop()
+				wg.Wait()
+				if tt.note != "" && !slices.Contains(notes, tt.note) {
+					t.Errorf("the server noted %q, want %q", notes, tt.note)
+				}
+			})
+		})
+	}
+}
+
+// TestRefusedByThem plays the servers of the same recordings to our client.
+func TestRefusedByThem(t *testing.T) {
+	for _, name := range []string{
+		"rs-tcp-receive-md5-wrong", "c-server-md5-wrong", "rs-tcp-ecsrp5-wrong-password", "rs-tcp-ecsrp5-unknown-user", "c-client-md5-split-write",
+	} {
+		t.Run(name, func(t *testing.T) {
+			rec := golden(t, name)
+			user := "test"
+			if name == "rs-tcp-ecsrp5-unknown-user" {
+				user = "ghost"
+			}
+			synctest.Test(t, func(t *testing.T) {
+				client, server, l, at := duet(t, false)
+				defer l.Close()
+				s := serverPeer(rec, server, l)
+				s.trusting = true
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					if _, err := s.run(t.Context()); err != nil {
+						t.Errorf("server: %v", err)
+					}
+				})
+				cmd := scriptOf(rec, transcript.Server).command
+				c := &Client{Target: at, UDP: cmd.Transport == wire.UDP, Duration: 3 * time.Second, Account: user, Password: "nope",
+					Dial: client.DialContext, ListenPacket: client.ListenPacket}
+				err := c.Run(t.Context(), result.Discard)
+				if result.CodeOf(err) != result.CodeAuth {
+					t.Errorf("client: %v, code %q, want %q", err, result.CodeOf(err), result.CodeAuth)
+				}
 				wg.Wait()
 			})
 		})

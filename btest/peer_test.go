@@ -24,6 +24,7 @@ type peer struct {
 	listen  ListenPacketFunc                                   // nil means the system's network
 
 	password string        // of the recording's user; empty means "secret"
+	trusting bool          // do not check hashes and confirmations: the recorded login fails
 	twin     bool          // the far end is played from the same recording, with its defects
 	rate     uint64        // bit/s of what it sends, all connections together; 0 means 4 Mbit/s
 	duration time.Duration // a client's test; 0 means 3s
@@ -46,16 +47,14 @@ type peer struct {
 	heard map[place][]byte // messages that came in part
 }
 
-// run plays the peer until the test is over, and returns what it counted. An
-// error is what the far end did wrong, or a *transcript.MismatchError.
+// run plays the peer until the test is over, or the recording when that has no
+// data phase, and returns what it counted. An error is what the far end did
+// wrong, such as a *transcript.MismatchError.
 func (p *peer) run(ctx context.Context) (*tally, error) {
 	if !p.twin {
 		p.rec = withoutRepeats(p.rec, p.side)
 	}
 	p.script = scriptOf(p.rec, p.side)
-	if p.script.bulk < 0 {
-		return nil, fmt.Errorf("%s has no data phase", p.rec.Name)
-	}
 	p.heard = map[place][]byte{}
 	connect := func(ctx context.Context, n int) (net.Conn, error) {
 		c, err := p.connect(ctx, n)
@@ -73,8 +72,8 @@ func (p *peer) run(ctx context.Context) (*tally, error) {
 			s.Close()
 		}
 	}()
-	if err != nil {
-		return nil, err
+	if err != nil || p.script.bulk < 0 {
+		return &p.tally, err
 	}
 	return p.data(ctx, played.Conns)
 }
@@ -200,7 +199,7 @@ func (p *peer) say(m transcript.Message) ([]byte, error) {
 	var err error
 	switch found.kind {
 	case kindCommand:
-		p.command, err = wire.ParseCommand(found.raw)
+		p.command, _ = wire.ParseCommand(found.raw) // one recording has a bad one
 	case kindJoin:
 		live = p.token.AppendJoin(nil)
 	case kindChallenge:
@@ -341,7 +340,7 @@ func (p *peer) hear(m transcript.Message) error {
 	case kindChallenge:
 		l.challenge = [challengeLen]byte(b)
 	case kindResponse:
-		if r, _ := wire.ParseResponse(b); r.Hash != auth.MD5(p.secret(), l.challenge) {
+		if r, _ := wire.ParseResponse(b); !p.trusting && r.Hash != auth.MD5(p.secret(), l.challenge) {
 			err = fmt.Errorf("wrong hash %x", r.Hash)
 		}
 	case kindPort:
@@ -364,7 +363,7 @@ func (p *peer) hearKey(found message, b []byte) (err error) {
 		err = l.client.Verify([wire.ConfirmLen]byte(b))
 	default:
 		var ok bool
-		if l.proof, ok = l.server.Check([wire.ConfirmLen]byte(b)); !ok {
+		if l.proof, ok = l.server.Check([wire.ConfirmLen]byte(b)); !ok && !p.trusting {
 			err = fmt.Errorf("wrong confirmation %x", b)
 		}
 	}
