@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"internal/stream"},
 	{"P"},
 	{"app/diagnose", "app/verdict", "app/plot"},
-	{"app/quota", "app/report", "app/schedule", "app/store", "app/tui", "app/web"},
+	{"app/quota", "app/report", "app/schedule", "app/selfcheck", "app/store", "app/tui", "app/web"},
 	{"app/cli"},
 	{".", "bench"},
 }
