@@ -195,9 +195,7 @@ func TestInterrupted(t *testing.T) {
 		if err := <-stopped; err != nil || held != 0 {
 			t.Errorf("the server saw %v, %d sessions left", err, held)
 		}
-		for _, one := range s.ports.at {
-			one.close()
-		}
+		closePorts(s)
 		l.Close()
 		if err := errors.Join(ctx.Err()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)

@@ -187,9 +187,7 @@ func replayServer(t *testing.T, r recording) {
 	if len(c.sessions) != 0 {
 		t.Errorf("%d sessions left", len(c.sessions))
 	}
-	for _, one := range s.ports.at {
-		one.close()
-	}
+	closePorts(s)
 	c.wg.Wait()
 }
 
@@ -280,7 +278,9 @@ func reflectRecorded(t *testing.T, s *Server, r recording, mode wire.Mode) {
 	for i, p := range r.Test {
 		b := unhex(t, p.Hex)
 		if p.Dir == "sender>reflector" {
+			session.home.mu.Lock()
 			out, o := session.respond(nil, b, arrival{From: session.sender, At: time.Now(), TTL: p.TTL})
+			session.home.mu.Unlock()
 			if o != reflected {
 				t.Fatalf("packet %d: %v", i, o)
 			}

@@ -168,11 +168,11 @@ func (r *responder) stop(s *session, now time.Time, atOnce bool) {
 	}
 }
 
-// alive reports whether the session may still reflect.
-func (r *responder) alive(s *session) bool {
+// latestOf returns when the session last got a packet; false if it has ended.
+func (r *responder) latestOf(s *session) (time.Time, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !s.ended
+	return s.latest, !s.ended
 }
 
 // countsOf returns what became of the session's packets.

@@ -75,15 +75,12 @@ func (c *serverConn) run(ctx context.Context) error {
 // await reads the next command. The server waits for ServWait; while sessions
 // run the client is not expected to say anything, unless all of them ended.
 func (c *serverConn) await(ctx context.Context) ([]byte, error) {
-	wait := or(c.server.ServWait, 900*time.Second)
-	refWait := or(c.server.RefWait, 900*time.Second)
 	for {
-		running := c.anyAlive()
-		until := wait
-		if running {
-			until = refWait
+		until, running := c.quiet()
+		if !running {
+			until = time.Now().Add(or(c.server.ServWait, 900*time.Second))
 		}
-		if err := c.conn.SetReadDeadline(time.Now().Add(until)); err != nil {
+		if err := c.conn.SetReadDeadline(until); err != nil {
 			return nil, err
 		}
 		// Whoever ends the server sets a past deadline, which this one must not undo.
@@ -91,21 +88,25 @@ func (c *serverConn) await(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 		m, err := c.next()
-		if running && errors.Is(err, os.ErrDeadlineExceeded) && c.have == 0 && !c.begun {
+		if running && errors.Is(err, os.ErrDeadlineExceeded) && c.have == 0 {
 			continue
 		}
 		return m, err
 	}
 }
 
-// anyAlive reports whether a started session can still reflect.
-func (c *serverConn) anyAlive() bool {
+// quiet returns when the last of the running sessions will have ended if no more
+// packets come; false if none runs.
+func (c *serverConn) quiet() (at time.Time, running bool) {
 	for _, g := range c.sessions {
-		if g.started && g.home.alive(g) {
-			return true
+		if latest, alive := g.home.latestOf(g); alive && g.started {
+			running = true
+			if end := latest.Add(or(c.server.RefWait, 900*time.Second) + 2*sweepEvery); end.After(at) {
+				at = end
+			}
 		}
 	}
-	return false
+	return at, running
 }
 
 // obey carries out one command.

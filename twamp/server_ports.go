@@ -31,6 +31,9 @@ type sessionPorts struct {
 // leastPort is the lowest port that a client may have opened for it.
 const leastPort = 1024
 
+// sweepEvery is how often a server looks for sessions that have ended.
+const sweepEvery = time.Second
+
 // A socket is a responder at work.
 type socket struct {
 	*responder
@@ -136,7 +139,7 @@ func (p *sessionPorts) tryLocked(ctx context.Context, wg *sync.WaitGroup, s *ses
 // sweep ends sessions whose time is over, and closes sockets without any, until
 // ctx ends.
 func (p *sessionPorts) sweep(ctx context.Context) {
-	ticker := time.NewTicker(time.Second)
+	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
 		select {
