@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -60,11 +61,20 @@ func graded(l *result.Latency) *result.Latency {
 		idle = *l.Idle
 	}
 	grade, rpm := Grade(idle, *l.Loaded)
-	if g.Grade = grade; rpm > 0 {
+	if rpm > 0 {
 		g.RPM = &rpm
 	}
-	if grade == "" && g.Remark == "" {
-		g.Remark = fmt.Sprintf("no grade: it takes %d round trips idle and under load, there were %d and %d", enoughTrips, idle.Count, l.Loaded.Count)
+	switch {
+	case mostUnanswered(l) && grade != "F":
+		g.Remark = cmp.Or(g.Remark, fmt.Sprintf("no grade: %d probes got no answer, %d under load did", l.Lost, l.Loaded.Count))
+	case grade == "":
+		g.Remark = cmp.Or(g.Remark, fmt.Sprintf("no grade: it takes %d round trips idle and under load, there were %d and %d", enoughTrips, idle.Count, l.Loaded.Count))
+	default:
+		g.Grade = grade
 	}
 	return &g
 }
+
+// mostUnanswered reports whether the probes that were answered under load do not
+// stand for all of them.
+func mostUnanswered(l *result.Latency) bool { return l.Loaded == nil || l.Lost > l.Loaded.Count }

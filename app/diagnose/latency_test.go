@@ -58,6 +58,14 @@ func TestGraded(t *testing.T) {
 	if got := graded(&result.Latency{Idle: idle}); got.Grade != "" || got.RPM != nil {
 		t.Errorf("without load: %+v", got)
 	}
+	lost := &result.Latency{Idle: idle, Loaded: loaded, Lost: 11}
+	if got := graded(lost); got.Grade != "" || *got.RPM != 600 || got.Remark == "" {
+		t.Errorf("with most probes unanswered: %+v", got)
+	}
+	lost.Loaded = &result.Delay{Count: 10, P50: 900 * time.Millisecond, Mean: 900 * time.Millisecond}
+	if got := graded(lost); got.Grade != "F" {
+		t.Errorf("with most probes unanswered and the rest late: %+v", got)
+	}
 	own := &result.Latency{Loaded: loaded, Grade: "A"}
 	if graded(own) != own || graded(nil) != nil {
 		t.Error("what was graded already is changed")

@@ -26,9 +26,20 @@ const (
 	enoughTrips = 5 // round trips, idle and loaded each
 )
 
-// addQueue compares TCP's round trip in an interval with the least so far.
-func (t *track) addQueue(info *result.TCPInfo) {
+// enoughUnderWay is how many segments a connection must have under way for its
+// round trip to tell of the path. With fewer the receiver waits for more before
+// it acknowledges: up to 40 ms on Linux, 200 ms elsewhere (RFC 1122, 4.2.3.2).
+const enoughUnderWay = 10
+
+// addQueue compares TCP's round trip in an interval of the given length with the
+// least so far.
+func (t *track) addQueue(v *result.View, long time.Duration, streams int) {
+	info := v.TCP
 	if info == nil || info.RTT <= 0 || info.MinRTT <= 0 {
+		return
+	}
+	underWay := float64(v.Bytes) * info.RTT.Seconds() / long.Seconds()
+	if underWay < enoughUnderWay*float64(info.MSS)*float64(streams) {
 		return
 	}
 	t.sampled++
@@ -50,7 +61,11 @@ func (t *track) addQueue(info *result.TCPInfo) {
 func (w *way) queue() (queue, string) {
 	if l := w.latency; l != nil && l.Idle != nil && l.Loaded != nil &&
 		l.Idle.Count >= enoughTrips && l.Loaded.Count >= enoughTrips {
-		return probed(l.Idle, l.Loaded), fmt.Sprintf("round trip %s idle, %s under load (medians)", formatTime(l.Idle.P50), formatTime(l.Loaded.P50))
+		q := probed(l.Idle, l.Loaded)
+		if q < queueDeep && mostUnanswered(l) {
+			q = queueUnclear
+		}
+		return q, fmt.Sprintf("round trip %s idle, %s under load (medians)", formatTime(l.Idle.P50), formatTime(l.Loaded.P50))
 	}
 	if w.sampled < 3 {
 		return queueUnknown, ""

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/sonde-net/sonde/result"
 )
 
 // The rules, in the order of the table. Each returns its evidence or nil.
@@ -54,19 +56,21 @@ func tooShort(w *way) []string {
 }
 
 func receiverDrops(w *way) []string {
-	share, n, ok := w.dropped()
-	if !ok || share < dropShare {
+	times, ok := w.drops()
+	share, _ := w.dropped()
+	if !ok || share < dropShare || !w.dropsExplain() {
 		return nil
 	}
-	e := []string{fmt.Sprintf("%d packets (%s) reached %s and were dropped by its own socket buffer", n, formatShare(share), w.receiver())}
+	e := []string{fmt.Sprintf("the socket buffer of %s had no room for a packet or a train of them %d times", w.receiver(), times)}
 	if r := w.receivedView; r.Lost != nil {
-		if 2*float64(n) < float64(*r.Lost) { // more was lost elsewhere
-			return nil
+		lost := fmt.Sprintf("%d packets were lost in all", *r.Lost)
+		if r.LossRuns != nil {
+			lost += fmt.Sprintf(", in %d runs", r.LossRuns.Count)
 		}
-		e = append(e, fmt.Sprintf("%d packets were lost in all", *r.Lost))
+		e = append(e, lost)
 	}
 	if m, ok := w.receiverCPU().median(); ok {
-		e = append(e, fmt.Sprintf("CPU of %s: %.0f %%", w.receiver(), m))
+		e = append(e, fmt.Sprintf("CPU of %s: median %.0f %%", w.receiver(), m))
 	}
 	return e
 }
@@ -136,7 +140,7 @@ func passesNoMore(w *way) []string {
 	if _, ok := w.lostOnPath(); !ok || w.cpuFull() || w.over < 5 || 2*w.over < w.moments || p.least <= 0 {
 		return nil
 	}
-	if dropped, _, known := w.dropped(); known && dropped >= dropShare {
+	if dropped, _ := w.dropped(); dropped >= dropShare {
 		return nil // perhaps it was the receiver that passed no more
 	}
 	if p.most > (1+passedApart)*p.least || o.most < (1+offeredApart)*o.least {
@@ -172,14 +176,13 @@ func lossOfPackets(w *way) []string {
 	}
 	e := []string{formatShare(share) + " of the packets were lost on the path"}
 	if r := w.receivedView.LossRuns; r != nil && r.Count > 0 {
-		e = append(e, fmt.Sprintf("in %d runs, the longest of %d packets", r.Count, r.Longest))
+		e = append(e, fmt.Sprintf("%d times, up to %d packets in a row", r.Count, r.Longest))
 	}
 	return e
 }
 
 // lossOfSegments asks whether the loss is enough to hold TCP down at this round
-// trip time, by the rule of Mathis and others (ACM CCR 27(3), 1997): a
-// connection carries about MSS/RTT · 1.22/√p.
+// trip time: what TCP can carry then must not be far above what it did.
 func lossOfSegments(w *way) []string {
 	window, buffer, ok := w.held()
 	share, known := w.resent()
@@ -187,10 +190,10 @@ func lossOfSegments(w *way) []string {
 		return nil
 	}
 	t := w.sentView.TCP
-	if q, _ := w.queue(); q == queueUnknown || t.RTT <= 0 || t.Congestion == "bbr" { // BBR does not slow down for loss
+	if t.RTT <= 0 || t.Congestion == "bbr" { // BBR does not slow down for loss
 		return nil
 	}
-	carries := float64(w.streams) * float64(t.MSS) * 8 / t.RTT.Seconds() * 1.22 / math.Sqrt(share)
+	carries := float64(w.streams) * underLoss(t, share)
 	rate, _, ok := w.best()
 	if !ok || carries > 2*rate {
 		return nil
@@ -199,6 +202,22 @@ func lossOfSegments(w *way) []string {
 		formatShare(share) + " of the segments were sent again",
 		fmt.Sprintf("at a round trip of %s and that loss, TCP carries about %s", formatTime(t.RTT), formatRate(carries)),
 	}
+}
+
+// leastTimeout is the least that Linux waits before it sends again what no later
+// segment has shown to be lost.
+const leastTimeout = 200 * time.Millisecond
+
+// underLoss is the rate, bit/s, of one connection that loses the share p of its
+// segments. That is MSS/RTT · 1.22/√p (Mathis and others, ACM CCR 27(3), 1997);
+// from 1 % on the time-outs count too, as in RFC 5348, section 3.1.
+func underLoss(t *result.TCPInfo, p float64) float64 {
+	each := t.RTT.Seconds() * math.Sqrt(p) / 1.22
+	if p >= resentMuch {
+		timeout := max(4*t.RTT, leastTimeout).Seconds()
+		each += timeout * 3 * math.Sqrt(3*p/8) * p * (1 + 32*p*p)
+	}
+	return 8 * float64(t.MSS) / each
 }
 
 func receiveWindow(w *way) []string {
@@ -241,8 +260,7 @@ func pacingLate(w *way) []string {
 // waits nowhere, nothing but the far end holds it back.
 func peerSlow(w *way) []string {
 	loss, ok := w.loss()
-	dropped, _, known := w.dropped()
-	if !w.udp || w.weSend || !ok || loss >= lossNone || known && dropped > 0 || w.met() {
+	if drops, _ := w.drops(); !w.udp || w.weSend || !ok || loss >= lossNone || drops > 0 || w.met() {
 		return nil
 	}
 	q, text := w.queue()

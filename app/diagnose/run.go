@@ -89,7 +89,15 @@ func (r *Run) addInterval(i result.Interval) {
 		r.cpu.remote.add(i.CPU.Remote)
 	}
 	r.seq = i.Seq
-	t.add(i)
+	t.add(i, r.streams())
+}
+
+// streams is how many flows each direction has.
+func (r *Run) streams() int {
+	if r.begin == nil {
+		return 1
+	}
+	return max(1, r.begin.Streams)
 }
 
 func (r *Run) track(d result.Direction) *track {
@@ -113,12 +121,12 @@ func (r *Run) directions() []result.Direction {
 	})
 }
 
-func (t *track) add(i result.Interval) {
+func (t *track) add(i result.Interval, streams int) {
 	t.moments++
 	long := i.End - i.Start
 	if i.Sent != nil {
 		t.sent.Add(i.Start, i.End, perInterval(i.Sent, long))
-		t.addQueue(i.Sent.TCP)
+		t.addQueue(i.Sent, long, streams)
 	}
 	if i.Received != nil {
 		t.heard++

@@ -128,6 +128,15 @@ func late(packets, skipped int) func(int) *result.View {
 	}
 }
 
+// inTrains is like numbered, but what was dropped were whole trains.
+func inTrains(packets, lost, drops, train int) func(int) *result.View {
+	return func(n int) *result.View {
+		v := numbered(packets, lost, drops)(n)
+		v.LossRuns = &result.LossRuns{Count: uint64(drops), Longest: uint64(train)}
+		return v
+	}
+}
+
 func datagrams(n int) *result.View {
 	return &result.View{
 		Bytes:     uint64(n) * payload,

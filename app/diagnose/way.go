@@ -32,7 +32,7 @@ func (r *Run) way(d result.Direction) *way {
 		track: r.track(d), cpu: &r.cpu, direction: d, twoWays: r.end.Down != nil && r.end.Up != nil,
 		weSend:   (r.end.Role == result.Server) == (d == result.Down),
 		sentView: total.Sent, receivedView: total.Received, elapsed: total.Elapsed,
-		peerLimit: r.peerLimit, streams: 1, latency: r.end.Latency,
+		peerLimit: r.peerLimit, streams: r.streams(), latency: r.end.Latency,
 	}
 	if w.elapsed <= 0 {
 		w.elapsed = r.end.Elapsed
@@ -44,7 +44,6 @@ func (r *Run) way(d result.Direction) *way {
 		w.udp = b.Transport == result.UDP
 		w.target = map[result.Direction]uint64{result.Down: b.DownRate, result.Up: b.UpRate}[d]
 		w.targetIsTheirs = r.end.Role == result.Server && !w.weSend
-		w.streams = max(1, b.Streams)
 		peer, local := b.Peer.Addr().Unmap(), b.Local.Addr().Unmap()
 		w.sameHost = peer.IsValid() && (peer.IsLoopback() || peer == local)
 	}
@@ -151,32 +150,69 @@ func (w *way) loss() (share float64, ok bool) {
 	return 0, false
 }
 
-// dropped is the share of the packets offered that the receiver's own socket
-// buffer threw away.
-func (w *way) dropped() (share float64, n uint64, ok bool) {
-	r := w.receivedView
-	if !w.udp || r == nil || r.Dropped == nil || r.Packets == nil {
-		return 0, 0, false
+// drops is how often the receiver's own socket buffer had no room; not ok when
+// that is not known.
+func (w *way) drops() (times uint64, ok bool) {
+	if !w.udp || w.receivedView == nil || w.receivedView.Dropped == nil {
+		return 0, false
 	}
-	n = *r.Dropped
-	if n == 0 {
-		return 0, 0, true
-	}
-	offered := float64(*r.Packets) + float64(n)
-	if r.Lost != nil && *r.Lost > 0 {
-		offered = float64(*r.Packets) + max(float64(n), float64(*r.Lost))
-	}
-	return float64(n) / offered, n, true
+	return *w.receivedView.Dropped, true
 }
 
-// lostOnPath is the loss without the drops; not ok when nobody knows whether
-// the receiver dropped them.
+// longestTrain is how many datagrams the kernel joins at most. One drop may be of
+// as many.
+const longestTrain = 128
+
+// dropped is the greatest share of the packets offered that the receiver's socket
+// buffer can have thrown away. A train that was dropped leaves a gap of its
+// length in the numbers, so none was longer than the longest gap.
+func (w *way) dropped() (most float64, ok bool) {
+	times, ok := w.drops()
+	if !ok || times == 0 {
+		return 0, ok
+	}
+	r := w.receivedView
+	train := uint64(longestTrain)
+	if r.LossRuns != nil {
+		train = min(train, max(1, r.LossRuns.Longest))
+	}
+	packets := float64(times) * float64(train)
+	if r.Lost != nil {
+		packets = min(packets, max(0, float64(*r.Lost)))
+	}
+	offered := packets
+	if r.Packets != nil {
+		offered += float64(*r.Packets)
+	}
+	if offered == 0 {
+		return 0, true
+	}
+	return packets / offered, true
+}
+
+// dropsExplain reports whether the drops are why at least half of the loss came
+// about: there are as many of them as half the gaps in the numbers, and trains
+// are long enough for half of what is missing.
+func (w *way) dropsExplain() bool {
+	times, ok := w.drops()
+	r := w.receivedView
+	switch {
+	case !ok || r.Lost == nil:
+		return ok
+	case r.LossRuns == nil:
+		return 2*float64(times) >= float64(*r.Lost)
+	}
+	return 2*float64(times) >= float64(r.LossRuns.Count) && 2*longestTrain*float64(times) >= float64(*r.Lost)
+}
+
+// lostOnPath is the loss that the receiver's drops cannot explain; not ok when
+// nobody knows whether the receiver dropped packets.
 func (w *way) lostOnPath() (share float64, ok bool) {
 	loss, ok := w.loss()
 	if !ok {
 		return 0, false
 	}
-	if dropped, _, known := w.dropped(); known {
+	if dropped, known := w.dropped(); known {
 		return max(0, loss-dropped), true
 	}
 	return loss, w.receiverCPU().calm()

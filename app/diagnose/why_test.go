@@ -84,6 +84,9 @@ var scenes = []struct {
 
 	{"our socket buffer overflows", udp(receiving(numbered(8500, 900, 900))), ReceiverDrops},
 	{"our socket buffer overflows, CPU full", udp(receiving(numbered(8500, 900, 900)), cpus(level(99), nil)), ReceiverDrops},
+	{"our socket buffer has no room for trains", udp(receiving(inTrains(8500, 900, 20, 45))), ReceiverDrops},
+	{"trains too short for what is missing", udp(receiving(inTrains(8500, 900, 2, 45))), PathLoss},
+	{"few drops, and as many long gaps of the path", udp(receiving(inTrains(8500, 8500, 6, 9000))), PathLoss},
 	{"a few drops", udp(receiving(numbered(8500, 40, 40))), Unknown},
 	{"drops are the smaller part of the loss", udp(receiving(numbered(8500, 1700, 300))), PathLoss},
 
@@ -164,6 +167,12 @@ var scenes = []struct {
 	{"a tenth lost and a queue", udp(receiving(numbered(8500, 900, 0)), probing(20, 22, 120)), PathFull},
 	{"TCP sends 1 % again", tcp(wasted(0.01, 5e6)), PathLoss},
 	{"TCP sends 1 % again, and is faster by far than that allows", tcp(wasted(0.01, 5e6), func(s *scene) { s.tcp.RTT /= 100 }), Unknown},
+	{"TCP sends 2 % again at a very short round trip: it waits for time-outs", tcp(wasted(0.02, 50e6), rounds(300*time.Microsecond), func(s *scene) {
+		s.tcp.RTT, s.tcp.MinRTT = 300*time.Microsecond, 300*time.Microsecond
+	}), PathLoss},
+	{"TCP sends 0.2 % again at a very short round trip", tcp(wasted(0.002, 900e6), rounds(200*time.Microsecond), func(s *scene) {
+		s.tcp.RTT, s.tcp.MinRTT = 50*time.Microsecond, 50*time.Microsecond
+	}), Unknown},
 	{"TCP sends 0.05 % again", tcp(wasted(0.0005, 20e6)), Unknown},
 	{"TCP sends 1 % again, and a queue", tcp(wasted(0.01, 5e6), rounds(90*time.Millisecond)), PathFull},
 	{"BBR sends 1 % again", tcp(wasted(0.01, 5e6), func(s *scene) { s.tcp.Congestion = "bbr" }), Unknown},
@@ -178,6 +187,7 @@ var scenes = []struct {
 	{"all comes, far from the target", udp(asking(500e6, 0), probing(20, 22, 20.2)), PeerSlow},
 	{"all comes, the far CPU is full", udp(probing(20, 22, 20.2), cpus(nil, level(98))), CPURemote},
 	{"all comes, delay unknown", udp(asking(500e6, 0)), Unknown},
+	{"all comes, but most probes are lost", udp(probing(20, 22, 20.2), func(s *scene) { s.latency.Lost = 200 }), Unknown},
 	{"all comes, a little delay", udp(probing(20, 22, 22)), Unknown},
 	{"1 % lost and nothing waits", udp(probing(20, 22, 20.2), receiving(numbered(8500, 85, 0))), Unknown},
 	{"we send", udpUp(probing(20, 22, 20.2)), Unknown},
