@@ -2,6 +2,7 @@ package btest
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -102,7 +103,7 @@ func decode(rec *transcript.Recording) []decodedLine {
 	for _, conn := range slices.Sorted(maps.Keys(d.dialogs)) {
 		d.ended(conn)
 	}
-	slices.SortStableFunc(d.lines, func(a, b decodedLine) int { return int(min(max(a.at-b.at, -1), 1)) })
+	slices.SortStableFunc(d.lines, func(a, b decodedLine) int { return cmp.Compare(a.at, b.at) })
 	return d.lines
 }
 

@@ -202,11 +202,7 @@ func TestRecorderHoldsAnnouncement(t *testing.T) {
 	} {
 		for cut := range len(tt.tail) + 1 {
 			server, front := listenOn(t, "127.0.0.1"), listenOn(t, "127.0.0.1")
-			taken, err := net.ListenPacket("udp", "127.0.0.1:0") // as if the server had it
-			if err != nil {
-				t.Fatal(err)
-			}
-			port := addrPort(taken.LocalAddr()).Port()
+			taken, port := takenPort(t) // as if the server had it
 			answer := strings.Replace(tt.tail, "PP", string([]byte{byte(port >> 8), byte(port)}), 1)
 			command := []byte{0, 3, 1, 0, 0xdc, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 			got := throughRecorder(t, server, front, command, tt.login, answer, cut)
@@ -215,6 +211,21 @@ func TestRecorderHoldsAnnouncement(t *testing.T) {
 				t.Errorf("%s, cut at %d: client got % x, server said % x: want another port at the end", tt.name, cut, got, answer)
 			}
 		}
+	}
+}
+
+// takenPort binds a UDP port that a server could announce.
+func takenPort(t *testing.T) (net.PacketConn, uint16) {
+	t.Helper()
+	for {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := addrPort(c.LocalAddr()).Port(); p <= wire.MaxUDPPort {
+			return c, p
+		}
+		c.Close()
 	}
 }
 

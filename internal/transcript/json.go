@@ -21,8 +21,8 @@ import (
 // t and t_last are seconds; dir is c2s or s2c. A TCP event has event (connect,
 // fin, rst), or len and hex (truncated when cut), or zeros. A UDP event has
 // len and hex (its first bytes), or len and collapsed (datagrams in a row)
-// with first_seq and last_seq. ipfrag and icmp have count; truncated_events
-// says how many events were left out.
+// with first_seq and last_seq; and ip_tos and ip_ttl where they matter. ipfrag
+// and icmp have count; truncated_events says how many events were left out.
 type jsonEvent struct {
 	T         *seconds `json:"t,omitempty"`
 	Proto     string   `json:"proto,omitempty"`
@@ -31,6 +31,8 @@ type jsonEvent struct {
 	Event     string   `json:"event,omitempty"`
 	Sport     *uint16  `json:"sport,omitempty"`
 	Dport     *uint16  `json:"dport,omitempty"`
+	TOS       uint8    `json:"ip_tos,omitempty"`
+	TTL       uint8    `json:"ip_ttl,omitempty"`
 	Len       *int64   `json:"len,omitempty"`
 	Hex       *string  `json:"hex,omitempty"`
 	Truncated bool     `json:"truncated,omitempty"`
@@ -225,7 +227,7 @@ func (j *jsonEvent) udp(e *Event) error {
 	if j.Sport == nil || j.Dport == nil {
 		return errors.New("udp without sport and dport")
 	}
-	e.Src, e.Dst = port(*j.Sport), port(*j.Dport)
+	e.Src, e.Dst, e.TOS, e.TTL = port(*j.Sport), port(*j.Dport), j.TOS, j.TTL
 	if j.Collapsed == 0 {
 		e.Kind = Datagram
 		return j.payload(e)
@@ -329,7 +331,7 @@ func jsonOf(e *Event) jsonEvent {
 		j.Proto, j.Conn = "tcp", e.Conn
 	case e.Kind.UDP():
 		sport, dport := e.Src.Port(), e.Dst.Port()
-		j.Proto, j.Sport, j.Dport = "udp", &sport, &dport
+		j.Proto, j.Sport, j.Dport, j.TOS, j.TTL = "udp", &sport, &dport, e.TOS, e.TTL
 	}
 	switch e.Kind {
 	case Open:

@@ -96,6 +96,7 @@ type Event struct {
 	// Src and Dst are the ends of a datagram. Recordings meant to be passed on
 	// keep the ports only: the address is then the zero Addr.
 	Src, Dst netip.AddrPort
+	TOS, TTL uint8 // of a datagram's IP header, where a recording keeps them; else 0
 
 	Count int64 // Run, Fragments, Unreachable, Omitted
 	// Numbered says that First and Final are known: the sequence numbers (first
