@@ -78,6 +78,14 @@ func sent(role result.Role) result.Direction {
 	return result.Down
 }
 
+// lower is the lower one of two limits, 0 being none.
+func lower(a, b uint64) uint64 {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}
+
 // addrPort is the address of one end of a connection, never v4-mapped.
 func addrPort(a net.Addr) netip.AddrPort {
 	switch a := a.(type) {

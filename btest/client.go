@@ -33,7 +33,7 @@ type Client struct {
 	Account     string           // to log in with, if the server asks
 	Password    string
 	Interval    time.Duration // between results; 0 means 1s
-	Latency     bool          // probe round trips beside the test: echoes, or connections to the server\'s port
+	Latency     bool          // probe round trips beside the test: echoes, or connections to the server's port
 
 	ConnectTime  time.Duration    // for the TCP connection; 0 means 3s
 	Network      string           // "tcp", "tcp4" or "tcp6"; empty means "tcp"

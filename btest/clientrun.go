@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -44,7 +45,9 @@ type clientRun struct {
 	sink result.Sink
 	log  *slog.Logger
 	load load
-	next int // number of the next connection, for Trace
+
+	mu   sync.Mutex // guards next
+	next int        // number of the latest connection, for Trace
 
 	watch  rtt.Watch
 	prober rtt.Prober // nil when latency is not probed
@@ -74,8 +77,10 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 	host, port, _ := splitTarget(c.Target)
 	c.target = net.JoinHostPort(host, port)
 	sampling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	defer stop()
-	go c.load.run(sampling)
+	wg.Go(func() { c.load.run(sampling) })
 
 	conn, err := c.dial(ctx, c.target)
 	if err != nil {
@@ -124,6 +129,8 @@ func (c *clientRun) dial(ctx context.Context, target string) (net.Conn, error) {
 	if err != nil {
 		return nil, c.unreachable(ctx, target, limit, err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.next++
 	return traced(conn, c.Trace, c.next), nil
 }
@@ -246,15 +253,20 @@ func (c *clientRun) note(code, text, hint string) {
 	c.sink.Put(n)
 }
 
-// upSize is the size of our writes or packets.
-func (c *clientRun) upSize() int {
+// upSize is the size of our writes or packets. Packets of the default size are
+// made to fit our own network.
+func (c *clientRun) upSize(server netip.AddrPort) int {
 	switch {
 	case c.UpSize != 0:
 		return c.UpSize
-	case c.UDP:
-		return wire.DefaultUDPSize
+	case !c.UDP:
+		return wire.DefaultTCPSize
+	case c.ListenPacket == nil:
+		if mtu, ok := sock.PathMTU(server); ok {
+			return min(mtu, wire.DefaultUDPSize)
+		}
 	}
-	return wire.DefaultTCPSize
+	return wire.DefaultUDPSize
 }
 
 // newTest puts the Begin of the run and makes its data phase.
@@ -262,36 +274,45 @@ func (c *clientRun) newTest(conn net.Conn, method string) *test {
 	b := result.Begin{
 		Head: c.head, Transport: result.TCP, Direction: c.Direction, Target: c.target,
 		Peer: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()),
-		Streams: max(1, c.Connections), Size: c.upSize(), DownRate: c.DownRate, UpRate: c.UpRate,
+		Streams: max(1, c.Connections), DownRate: c.DownRate, UpRate: c.UpRate,
 		Duration: c.Duration, Login: method,
 	}
 	b.Time = time.Now()
+	size := c.upSize(b.Peer)
+	b.Size = size
 	if method != LoginNone {
 		b.Account = c.Account
 	}
 	if c.UDP {
 		b.Transport = result.UDP
-		b.Size = wire.PayloadLen(b.Size, b.Peer.Addr())
+		b.Size = wire.PayloadLen(size, b.Peer.Addr())
 	}
 	c.sink.Put(b)
 	return &test{
 		head: c.head, sink: c.sink, log: c.log, direction: c.Direction, zeros: !c.Random,
-		size: c.upSize(), rate: c.UpRate, interval: c.Interval, duration: c.Duration,
+		size: size, rate: c.UpRate, interval: c.Interval, duration: c.Duration,
 		counters: c.Counters, load: &c.load,
 	}
 }
 
 // runTCP opens the further connections and runs the test on all.
-func (c *clientRun) runTCP(ctx context.Context, t *test, first net.Conn, token wire.Token) (result.End, error) {
+func (c *clientRun) runTCP(ctx context.Context, t *test, conn net.Conn, token wire.Token) (result.End, error) {
 	p := newTCPPhase(t)
-	if err := p.add(first); err != nil {
+	first, err := p.lane(conn)
+	if err != nil {
 		return result.End{}, err
 	}
+	p.add(first)
 	if c.Connections > 1 {
-		t.wg.Go(func() { c.joinAll(t.ctx, p, addrPort(first.RemoteAddr()).String(), token) })
+		target := addrPort(conn.RemoteAddr()).String()
+		t.wg.Go(func() { c.joinAll(t.ctx, p, target, token) })
 	}
 	return t.run(p), nil
 }
+
+// joinsAtOnce is how many connections join at the same time: over a long path
+// one after the other would take longer than servers wait.
+const joinsAtOnce = 16
 
 // joinAll opens the connections after the first, those that fail are left out.
 func (c *clientRun) joinAll(ctx context.Context, p *tcpPhase, target string, token wire.Token) {
@@ -299,20 +320,39 @@ func (c *clientRun) joinAll(ctx context.Context, p *tcpPhase, target string, tok
 		c.note("one_connection", fmt.Sprintf("the server has no multi-connection tests: one connection instead of %d", c.Connections), "")
 		return
 	}
+	errs := make(chan error, c.Connections)
+	turns := make(chan struct{}, joinsAtOnce)
+	for range c.Connections - 1 {
+		turns <- struct{}{}
+		p.wg.Go(func() {
+			errs <- c.joinOne(ctx, p, target, token)
+			<-turns
+		})
+	}
 	var failed int
 	var last error
 	for range c.Connections - 1 {
-		conn, err := c.join(ctx, target, token)
-		if err == nil {
-			err = p.add(conn)
-		}
-		if err != nil {
+		if err := <-errs; err != nil {
 			failed, last = failed+1, err
 		}
 	}
 	if failed > 0 && ctx.Err() == nil {
 		c.note("fewer_connections", fmt.Sprintf("%d of %d connections could not be opened: %v", failed, c.Connections, last), "the server may limit the connections of one address")
 	}
+}
+
+// joinOne opens one further connection and starts its lane.
+func (c *clientRun) joinOne(ctx context.Context, p *tcpPhase, target string, token wire.Token) error {
+	conn, err := c.join(ctx, target, token)
+	if err != nil {
+		return err
+	}
+	l, err := p.lane(conn)
+	if err != nil {
+		return err
+	}
+	p.add(l)
+	return nil
 }
 
 // join opens one further connection: no login, the token is enough.
@@ -344,27 +384,40 @@ func (c *clientRun) join(ctx context.Context, target string, token wire.Token) (
 func (c *clientRun) runUDP(ctx context.Context, t *test, ctrl *control, release func()) (result.End, error) {
 	defer release()
 	port, err := readPort(ctrl)
+	var conns []sock.PacketConn
+	if err == nil {
+		conns, err = c.openPorts(ctx, t, addrPort(ctrl.conn.LocalAddr()).Addr(), port)
+	}
 	if err != nil {
 		ctrl.conn.Close()
 		return result.End{}, err
 	}
-	server := addrPort(ctrl.conn.RemoteAddr()).Addr()
-	local := addrPort(ctrl.conn.LocalAddr()).Addr()
+	release()
+	to := netip.AddrPortFrom(addrPort(ctrl.conn.RemoteAddr()).Addr(), port)
+	return newUDPPhase(t, ctrl.conn, conns, to, len(conns)).run(), nil
+}
+
+// openPorts opens our UDP ports, which the server's port decides.
+func (c *clientRun) openPorts(ctx context.Context, t *test, local netip.Addr, port uint16) ([]sock.PacketConn, error) {
+	count := max(1, c.Connections)
+	first := int(port) + wire.ClientPort
+	if last := first + count - 1; last > 65535 {
+		return nil, &result.Error{Word: result.CodeProtocol, Text: fmt.Sprintf("the server announced UDP port %d, which leaves no room for our %d ports from %d on", port, count, first),
+			Hint: "ask for fewer connections"}
+	}
 	var conns []sock.PacketConn
-	for k := range max(1, c.Connections) {
-		at := netip.AddrPortFrom(local, port+wire.ClientPort+uint16(k))
-		conn, err := listenPackets(ctx, c.ListenPacket, at)
+	for k := range count {
+		at := netip.AddrPortFrom(local, uint16(first+k))
+		conn, err := listenPackets(ctx, c.ListenPacket, at, t.options())
 		if err != nil {
-			for _, c := range conns {
-				c.Close()
+			for _, open := range conns {
+				open.Close()
 			}
-			ctrl.conn.Close()
-			return result.End{}, portTaken(at, err)
+			return nil, portTaken(at, err)
 		}
 		conns = append(conns, conn)
 	}
-	release()
-	return newUDPPhase(t, ctrl.conn, conns, netip.AddrPortFrom(server, port), len(conns)).run(), nil
+	return conns, nil
 }
 
 // portTaken says that the one port that the protocol leaves us is not free.
@@ -375,6 +428,10 @@ func portTaken(at netip.AddrPort, err error) error {
 	}
 	return &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("our UDP port %v", at), Err: err, Hint: hint}
 }
+
+// doubleTime is how long the rest of a doubled "go" may take. A server that
+// really has port 256 sends nothing before its first status, after a second.
+const doubleTime = 500 * time.Millisecond
 
 // readPort reads the announcement of the server's UDP port. btest-opensource
 // says "go" twice after an MD5 login: then the first two bytes of the second
@@ -391,12 +448,14 @@ func readPort(ctrl *control) (uint16, error) {
 	if port != 0x0100 {
 		return port, nil
 	}
+	defer func(usual time.Duration) { ctrl.time = usual }(ctrl.time)
+	ctrl.time = doubleTime
 	ctrl.time = 50 * time.Millisecond
 	if b, err = ctrl.read("UDP port", 2+wire.PortLen); err != nil || b[0] != 0 || b[1] != 0 {
 		return port, nil
 	}
-	if true, err := wire.ParsePort(b[2:]); err == nil && true >= 1024 {
-		return true, nil
+	if second, err := wire.ParsePort(b[2:]); err == nil && second >= 1024 {
+		return second, nil
 	}
 	return port, nil
 }

@@ -26,8 +26,7 @@ func (c *Client) login(ctrl *control, r wire.Reply) (wire.Reply, string, error) 
 	case wire.Go:
 		return r, LoginNone, nil
 	case wire.Refused:
-		return r, "", &result.Error{Word: result.CodeRefused, Text: "the server refused the test",
-			Hint: "it may be busy, limited to other addresses, or not allow this kind of test"}
+		return r, "", refused()
 	}
 	method := LoginMD5
 	if r.Verdict == wire.WantSRP5 {
@@ -41,6 +40,11 @@ func (c *Client) login(ctrl *control, r wire.Reply) (wire.Reply, string, error) 
 		return c.loginMD5(ctrl)
 	}
 	return c.loginSRP5(ctrl)
+}
+
+func refused() error {
+	return &result.Error{Word: result.CodeRefused, Text: "the server refused the test",
+		Hint: "it may be busy, limited to other addresses, or not allow this kind of test"}
 }
 
 func methodName(method string) string {
@@ -120,10 +124,13 @@ func (c *Client) outcome(ctrl *control, method string) (wire.Reply, string, erro
 	if err != nil {
 		return wire.Reply{}, method, protocolError(err, "")
 	}
-	if r.Verdict != wire.Go {
-		return wire.Reply{}, method, c.denied(method, "")
+	switch {
+	case r.Verdict == wire.Go:
+		return r, method, nil
+	case method == LoginSRP5: // the server has confirmed the login already
+		return r, method, refused()
 	}
-	return r, method, nil
+	return wire.Reply{}, method, c.denied(method, "")
 }
 
 // hungUp turns a close in the middle of a login into what it means.

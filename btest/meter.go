@@ -51,6 +51,15 @@ func (m *meter) snapshot(now time.Time) snapshot {
 	return s
 }
 
+// recount brings what we sent up to date.
+func (m *meter) recount(s *snapshot) {
+	for n, w := range m.ways {
+		if w.direction == sent(m.head.Role) {
+			s.near[n] = w.near()
+		}
+	}
+}
+
 // close ends an interval at a snapshot.
 func (m *meter) close(s snapshot, cpu result.CPU) {
 	end := s.at.Sub(m.start)
@@ -161,6 +170,7 @@ type reports struct {
 	covered time.Duration
 	cpu     *float64
 	last    time.Time
+	silent  int // reports of nothing, since the last one of something
 }
 
 // add takes a status.
@@ -171,6 +181,10 @@ func (r *reports) add(s wire.Status, now time.Time) {
 	r.full = r.full || s.Received == math.MaxUint32
 	r.covered += statusEvery
 	r.last = now
+	r.silent++
+	if s.Received > 0 {
+		r.silent = 0
+	}
 	if cpu := told(s); cpu != nil {
 		r.cpu = cpu
 	}
@@ -196,6 +210,21 @@ func (r *reports) view() *result.View {
 		v.Packets = &packets
 	}
 	return v
+}
+
+// nothing reports whether the far end has not told of a single byte so far.
+func (r *reports) nothing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bytes == 0
+}
+
+// starved reports whether the far end says that nothing arrives: the last two
+// reports, or more, were of nothing.
+func (r *reports) starved() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.silent >= 2
 }
 
 // seconds is the time that the reports cover.

@@ -33,7 +33,7 @@ func (r PortRange) Validate() error {
 // A portPool hands out the UDP ports of a server, each to one test at a time.
 // Ports go round, so that late datagrams of one test do not meet the next.
 type portPool struct {
-	listen func(ctx context.Context, at netip.AddrPort) (sock.PacketConn, error)
+	listen listenFunc
 
 	mu    sync.Mutex // guards what follows
 	ports PortRange
@@ -41,7 +41,10 @@ type portPool struct {
 	taken map[uint16]bool
 }
 
-func newPortPool(r PortRange, listen func(context.Context, netip.AddrPort) (sock.PacketConn, error)) *portPool {
+// A listenFunc opens a UDP socket.
+type listenFunc func(ctx context.Context, at netip.AddrPort, o sock.PacketOptions) (sock.PacketConn, error)
+
+func newPortPool(r PortRange, listen listenFunc) *portPool {
 	if r == (PortRange{}) {
 		r = PortRange{wire.FirstUDP, wire.LastUDP}
 	}
@@ -50,13 +53,13 @@ func newPortPool(r PortRange, listen func(context.Context, netip.AddrPort) (sock
 
 // open binds a free port of the pool on addr. Ports that another program holds
 // are skipped. The returned function closes the socket and frees the port.
-func (p *portPool) open(ctx context.Context, addr netip.Addr) (sock.PacketConn, func(), error) {
+func (p *portPool) open(ctx context.Context, addr netip.Addr, o sock.PacketOptions) (sock.PacketConn, func(), error) {
 	for range int(p.ports.Last-p.ports.First) + 1 {
 		port, ok := p.take()
 		if !ok {
 			break
 		}
-		conn, err := p.listen(ctx, netip.AddrPortFrom(addr, port))
+		conn, err := p.listen(ctx, netip.AddrPortFrom(addr, port), o)
 		if err == nil {
 			return conn, sync.OnceFunc(func() { conn.Close(); p.free(port) }), nil
 		}
@@ -93,9 +96,9 @@ func (p *portPool) free(port uint16) {
 
 // listenPackets opens a UDP socket at the given address: with listen, if the
 // caller brought one, else on the system's network.
-func listenPackets(ctx context.Context, listen ListenPacketFunc, at netip.AddrPort) (sock.PacketConn, error) {
+func listenPackets(ctx context.Context, listen ListenPacketFunc, at netip.AddrPort, o sock.PacketOptions) (sock.PacketConn, error) {
 	if listen == nil {
-		return sock.ListenPackets(ctx, at, sock.PacketOptions{})
+		return sock.ListenPackets(ctx, at, o)
 	}
 	c, err := listen(ctx, "udp", at.String())
 	if err != nil {

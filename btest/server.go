@@ -96,8 +96,8 @@ func limit(n, d int) int {
 
 func (s *Server) prepare() {
 	s.once.Do(func() {
-		s.ports = newPortPool(s.UDPPorts, func(ctx context.Context, at netip.AddrPort) (sock.PacketConn, error) {
-			return listenPackets(ctx, s.ListenPacket, at)
+		s.ports = newPortPool(s.UDPPorts, func(ctx context.Context, at netip.AddrPort, o sock.PacketOptions) (sock.PacketConn, error) {
+			return listenPackets(ctx, s.ListenPacket, at, o)
 		})
 		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
 		s.logins = admit.Gate{Total: limit(s.Logins, 64), PerAddress: limit(s.LoginsPerAddress, 8), Word: admit.TooManyLogins, What: "logins"}
@@ -122,14 +122,18 @@ func (s *Server) prepare() {
 }
 
 // Serve takes clients from l until ctx ends; then it ends the running tests,
-// closes l and returns nil. It may be called for several listeners at once.
+// closes l and returns nil. A cause of ctx that is neither a cancellation nor an
+// interruption is the error of those tests. Serve may be called for several
+// listeners at once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if err := s.Validate(); err != nil {
 		l.Close()
 		return &result.Error{Word: result.CodeUsage, Err: err}
 	}
 	s.prepare()
-	ctx, stop := context.WithCancelCause(ctx)
+	outside := ctx
+	ctx, stop := context.WithCancelCause(context.WithoutCancel(outside))
+	defer context.AfterFunc(outside, func() { stop(shutdown(context.Cause(outside))) })()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop(errShutdown)
@@ -157,6 +161,16 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		pause = 0
 		s.accept(ctx, &wg, conn)
 	}
+}
+
+// shutdown is what ends the tests of a server that is stopped for a cause. An
+// operator who stops it is not worth an error.
+func shutdown(cause error) error {
+	switch code := result.CodeOf(cause); {
+	case code == result.CodeInterrupted, code == result.CodeTerminated, errors.Is(cause, context.Canceled):
+		return errShutdown
+	}
+	return fmt.Errorf("%w: %w", errShutdown, cause)
 }
 
 // accept runs a session for conn, or closes it when there are too many.

@@ -72,10 +72,13 @@ func (s *Server) join(ctrl *control, release func(), record []byte, peer netip.A
 	}
 	j, ok := s.tokens.claim(token, peer.Addr())
 	if !ok {
-		s.backoff.Failed(peer.Addr(), time.Now())
+		if now := time.Now(); !s.tokens.late(token, peer.Addr(), now) {
+			s.backoff.Failed(peer.Addr(), now)
+		}
 		return &wire.FieldError{Message: "join", Field: "token", Value: uint64(token.Hi)<<8 | uint64(token.Lo)}
 	}
 	if err := ctrl.reply(wire.Reply{Verdict: wire.Go, Token: token}); err != nil {
+		j.giveBack()
 		return err
 	}
 	release()
@@ -96,6 +99,7 @@ type session struct {
 	who     visitor
 	grant   *admit.Grant
 	test    *test
+	phase   phase // nil before the data phase
 	since   time.Time
 }
 
@@ -104,9 +108,9 @@ func (s *session) run(ctx context.Context) error {
 	s.test = s.newTest()
 	s.test.begin(ctx)
 	defer s.test.stop(nil)
-	var end result.End
-	settle := sync.OnceFunc(func() { s.settle(end) })
+	settle := sync.OnceFunc(s.settle)
 	defer settle()
+	var end result.End
 	var err error
 	if s.cmd.Transport == wire.UDP {
 		end, err = s.runUDP(ctx)
@@ -122,18 +126,19 @@ func (s *session) run(ctx context.Context) error {
 }
 
 // settle books what the test moved.
-func (s *session) settle(end result.End) {
-	if s.grant.Settle == nil {
-		return
+func (s *session) settle() {
+	if s.grant.Settle != nil {
+		s.grant.Settle(s.moved())
 	}
-	var sent, received uint64
-	if v := end.Local(result.Down); v != nil {
-		sent = v.Bytes
+}
+
+// moved is what the test has moved so far: after its end all of it, also what
+// came too late for its totals.
+func (s *session) moved() (sent, received uint64) {
+	if s.phase == nil {
+		return 0, 0
 	}
-	if v := end.Local(result.Up); v != nil {
-		received = v.Bytes
-	}
-	s.grant.Settle(sent, received)
+	return moved(s.phase, result.Server)
 }
 
 func (s *session) newTest() *test {
@@ -146,6 +151,7 @@ func (s *session) newTest() *test {
 		zeros:     s.cmd.Zeros,
 		size:      s.cmd.WriteSize(),
 		rate:      uint64(s.cmd.ServerRate),
+		ceiling:   s.grant.Rate,
 		interval:  srv.Interval,
 		budget:    s.grant.Budget,
 		counters:  srv.Counters,
@@ -155,26 +161,24 @@ func (s *session) newTest() *test {
 	if t.interval == 0 {
 		t.interval = time.Second
 	}
-	if s.grant.Rate > 0 && (t.rate == 0 || t.rate > s.grant.Rate) {
-		t.rate = s.grant.Rate
-	}
 	return t
 }
 
-// begin puts the Begin and lets the time of the grant run.
-func (s *session) begin(payload int) (stop func()) {
-	s.since = time.Now()
+// begin puts the Begin and lets the time of the grant run. Whoever sees the
+// Begin finds the session in the list.
+func (s *session) begin(p phase, payload int) (stop func()) {
+	s.phase, s.since = p, time.Now()
+	s.server.enlist(s)
 	b := result.Begin{
 		Head: s.test.now(), Transport: result.TCP, Direction: s.test.direction,
 		Peer: s.peer, Local: addrPort(s.ctrl.conn.LocalAddr()), Streams: s.cmd.Count(), Size: payload,
-		DownRate: s.test.rate, UpRate: uint64(s.cmd.ClientRate), Account: s.who.account, Login: s.who.method,
-		Duration: s.grant.Time,
+		DownRate: lower(s.test.rate, s.grant.Rate), UpRate: lower(uint64(s.cmd.ClientRate), s.grant.Rate),
+		Account: s.who.account, Login: s.who.method, Duration: s.grant.Time,
 	}
 	if s.cmd.Transport == wire.UDP {
 		b.Transport = result.UDP
 	}
 	s.server.Sink.Put(b)
-	s.server.enlist(s)
 	if s.grant.Time <= 0 {
 		return func() { s.server.delist(s) }
 	}
@@ -197,34 +201,37 @@ func (s *session) runTCP() (result.End, error) {
 		return result.End{}, err
 	}
 	s.release()
-	defer s.begin(s.test.size)()
 	p := newTCPPhase(s.test)
-	if err := p.add(s.ctrl.conn); err != nil {
+	first, err := p.lane(s.ctrl.conn)
+	if err != nil {
 		return result.End{}, err
 	}
+	defer s.begin(p, s.test.size)()
+	p.add(first)
 	if j != nil {
-		s.test.wg.Go(func() { s.takeJoins(p, reply.Token, j) })
+		s.test.wg.Go(func() { s.takeJoins(p, j) })
 	}
 	return s.test.run(p), nil
 }
 
 // takeJoins adds the connections that join, each starts at once. After a while
-// no more are taken: a client that is missing some has given up on them.
-func (s *session) takeJoins(p *tcpPhase, token wire.Token, j *joinable) {
-	late := time.NewTimer(joinTime)
+// no more are let in: a client that is missing some has given up on them.
+func (s *session) takeJoins(p *tcpPhase, j *joinable) {
+	late := time.AfterFunc(joinTime, func() {
+		if missing := j.shut(); missing > 0 {
+			s.test.log.Info("connections missing, going on with those there", "missing", missing, "wanted", s.cmd.Count())
+		}
+	})
 	defer late.Stop()
-	for joined := 1; joined < s.cmd.Count(); joined++ {
+	for {
 		select {
 		case c := <-j.conns:
-			if err := p.add(c); err != nil {
+			l, err := p.lane(c)
+			if err != nil {
 				s.test.log.Warn("joined connection", "err", err)
+				continue
 			}
-		case <-late.C:
-			s.test.log.Info("connections missing, going on with those there", "joined", joined, "wanted", s.cmd.Count())
-			j.mu.Lock()
-			j.left = 0
-			j.mu.Unlock()
-			return
+			p.add(l)
 		case <-s.test.ctx.Done():
 			return
 		}
@@ -234,7 +241,7 @@ func (s *session) takeJoins(p *tcpPhase, token wire.Token, j *joinable) {
 // runUDP binds a port, says "go" and which port, and runs the test.
 func (s *session) runUDP(ctx context.Context) (result.End, error) {
 	local := addrPort(s.ctrl.conn.LocalAddr()).Addr()
-	conn, closeConn, err := s.server.ports.open(ctx, local)
+	conn, closeConn, err := s.server.ports.open(ctx, local, s.test.options())
 	if err != nil {
 		_ = s.ctrl.reply(wire.Reply{Verdict: wire.Refused}) // the close that follows says the same
 		return result.End{}, err
@@ -246,9 +253,10 @@ func (s *session) runUDP(ctx context.Context) (result.End, error) {
 		return result.End{}, err
 	}
 	s.release()
-	defer s.begin(wire.PayloadLen(s.test.size, s.peer.Addr()))()
 	to := netip.AddrPortFrom(s.peer.Addr(), port+wire.ClientPort)
-	return newUDPPhase(s.test, s.ctrl.conn, []sock.PacketConn{conn}, to, s.cmd.Count()).run(), nil
+	p := newUDPPhase(s.test, s.ctrl.conn, []sock.PacketConn{conn}, to, s.cmd.Count())
+	defer s.begin(p, wire.PayloadLen(s.test.size, s.peer.Addr()))()
+	return p.run(), nil
 }
 
 // describe is the session as it stands.
@@ -257,5 +265,6 @@ func (s *session) describe() Session {
 	if s.cmd.Transport == wire.UDP {
 		d.Transport = result.UDP
 	}
+	d.Sent, d.Received = s.moved()
 	return d
 }

@@ -21,18 +21,26 @@ import (
 // statuses: a status queues behind it.
 const notSent = 128 << 10
 
+// Receive buffers of limited connections, bytes. More than the most is what the
+// kernel finds by itself.
+const (
+	leastBuffer = 4 << 10
+	mostBuffer  = 4 << 20
+)
+
 // tcpPhase is the data phase of a TCP test: lanes, one for each connection,
 // the first of which is also the control connection. Lanes may come while the
 // test runs.
 type tcpPhase struct {
 	*test
-	limit *pace.Limiter // over all lanes; nil without a limit
-	block []byte
+	limit  *pace.Limiter // of what all lanes send; nil without a limit
+	intake *pace.Limiter // of what they receive, likewise
+	block  []byte
 
-	mu    sync.Mutex // guards lanes and live
+	mu    sync.Mutex // guards what follows
 	lanes []*lane
-	live  int
-	over  bool
+	live  int  // lanes that have not ended by themselves
+	over  bool // no lane may come any more
 }
 
 // A lane is one connection of a test.
@@ -41,10 +49,18 @@ type lane struct {
 	sender  *stream.TCPSender // nil when our end does not send
 	recv    *stream.TCPReceiver
 	insert  chan []byte // statuses between the blocks that sender sends
-	told    uint64      // received bytes that our statuses have told
-	moved   uint64      // bytes sent when last looked at
-	movedAt time.Time   // when they had last grown
+	first   bool        // of the test
+	once    sync.Once   // a lane ends once, whichever of its halves notices
 	reports reports     // statuses of the far end
+
+	// Of the goroutine that sends statuses.
+	told    uint64 // received bytes that our statuses have told
+	number  uint32 // of the last status
+	garbled bool   // a status went out in part: no other may follow
+
+	// Of the goroutine that watches.
+	moved   uint64    // bytes sent when last looked at
+	movedAt time.Time // when they had last grown
 }
 
 func newTCPPhase(t *test) *tcpPhase {
@@ -52,8 +68,11 @@ func newTCPPhase(t *test) *tcpPhase {
 	if !t.zeros {
 		wire.FillRandom(p.block, randomWords())
 	}
-	if t.rate > 0 {
-		p.limit = pace.NewLimiter(pace.NewRate(t.rate))
+	if rate := lower(t.rate, t.ceiling); rate > 0 {
+		p.limit = pace.NewLimiter(pace.NewRate(rate))
+	}
+	if t.ceiling > 0 && t.receives() {
+		p.intake = pace.NewLimiter(pace.NewRate(t.ceiling))
 	}
 	return p
 }
@@ -72,18 +91,21 @@ func randomWords() func() uint64 {
 	}
 }
 
-// add starts a lane on c, which it takes over. When the lane ends and it was
-// the first, or the last one left, the test ends.
-func (p *tcpPhase) add(c net.Conn) error {
-	conn, err := sock.Bulk(untraced(c))
+// lane makes a lane of c, which it takes over.
+func (p *tcpPhase) lane(c net.Conn) (*lane, error) {
+	c = untraced(c)
+	if p.intake != nil {
+		p.narrow(c)
+	}
+	conn, err := sock.Bulk(c)
 	if err != nil {
 		c.Close()
-		return err
+		return nil, err
 	}
 	l := &lane{conn: conn}
 	l.recv = &stream.TCPReceiver{Conn: conn}
 	if p.receives() {
-		l.recv.Budget = p.budget
+		l.recv.Budget, l.recv.Limit = p.budget, p.intake
 	}
 	if p.mayHoldStatus() {
 		l.recv.Scan = p.scanner(l)
@@ -98,53 +120,69 @@ func (p *tcpPhase) add(c net.Conn) error {
 			_ = conn.SetNotSentLowat(notSent)
 		}
 	}
+	return l, nil
+}
+
+// narrow keeps what the kernel takes ahead of a limited receiver short: the
+// limit would be felt only once its buffers are full.
+func (p *tcpPhase) narrow(c net.Conn) {
+	if tcp, ok := c.(interface{ SetReadBuffer(int) error }); ok {
+		half := p.ceiling / 8 / 2 // of a second
+		_ = tcp.SetReadBuffer(int(min(max(half, leastBuffer), mostBuffer)))
+	}
+}
+
+// add starts l. When it ends and it was the first, or the last one left, the
+// test ends.
+func (p *tcpPhase) add(l *lane) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over {
-		conn.Close()
-		return nil
+		l.conn.Close()
+		return
 	}
-	first := len(p.lanes) == 0
+	l.first = len(p.lanes) == 0
 	p.lanes = append(p.lanes, l)
 	p.live++
-	p.start(l, first)
-	return nil
+	p.start(l)
 }
 
 // start runs the goroutines of l.
-func (p *tcpPhase) start(l *lane, first bool) {
+func (p *tcpPhase) start(l *lane) {
 	ctx, end := context.WithCancel(p.ctx)
 	if l.sender != nil {
-		p.wg.Go(func() {
+		p.sending.Go(func() {
 			if err := l.sender.Run(ctx); err != nil {
-				p.ended(l, first, err)
+				p.ended(l, err)
 			}
 		})
 	}
 	p.wg.Go(func() {
 		defer end()
 		if err := l.recv.Run(p.hear); err != nil {
-			p.ended(l, first, err)
+			p.ended(l, err)
 		}
 	})
 }
 
 // ended takes note that l ended by itself, with err.
-func (p *tcpPhase) ended(l *lane, first bool, err error) {
+func (p *tcpPhase) ended(l *lane, err error) {
 	if errors.Is(err, io.EOF) {
 		err = errPeerClosed
 	}
-	if !gone(err) && !errors.Is(err, errPeerClosed) && !silent(err) || first {
+	if lost := gone(err) || errors.Is(err, errPeerClosed) || silent(err); !lost || l.first {
 		p.stop(err)
 		return
 	}
-	p.mu.Lock()
-	p.live--
-	last := p.live <= 0
-	p.mu.Unlock()
-	if last {
-		p.stop(err)
-	}
+	l.once.Do(func() {
+		p.mu.Lock()
+		p.live--
+		last := p.live <= 0
+		p.mu.Unlock()
+		if last {
+			p.stop(err)
+		}
+	})
 }
 
 // mayHoldStatus reports whether statuses can lie in what our end receives: a
@@ -172,28 +210,41 @@ func (p *tcpPhase) scanner(l *lane) func([]byte) int {
 	}
 }
 
-// sendStatuses implements phase: each lane tells what it received.
-func (p *tcpPhase) sendStatuses(n uint32) {
+// sendStatuses implements phase: each lane tells what it received. Lanes may
+// begin late, so each has its own numbers: within random data a reader knows a
+// status by its number.
+func (p *tcpPhase) sendStatuses(int) {
 	if !p.sendsStatuses() {
 		return
 	}
 	for _, l := range p.all() {
 		got := l.recv.View().Bytes
-		s := wire.Status{CPU: p.load.status(), Seq: n, Received: wire.Saturate(got - l.told)}
+		s := wire.Status{CPU: p.load.status(), Seq: l.number + 1, Received: wire.Saturate(got - l.told)}
 		b, _ := s.AppendBinary(nil)
-		if l.insert == nil {
-			_ = l.conn.SetWriteDeadline(time.Now().Add(statusEvery / 2))
-			if _, err := l.conn.Write(b); err == nil {
-				l.told = got
-			}
-			continue
-		}
-		select {
-		case l.insert <- b:
+		if l.tell(b) { // else the next status tells these bytes too
 			l.told = got
-		default: // the sender is held up; the next status tells these bytes too
+			l.number++
 		}
 	}
+}
+
+// tell sends a status, unless what lies before it is held up.
+func (l *lane) tell(b []byte) bool {
+	if l.insert != nil {
+		select {
+		case l.insert <- b:
+			return true
+		default:
+			return false
+		}
+	}
+	if l.garbled {
+		return false
+	}
+	_ = l.conn.SetWriteDeadline(time.Now().Add(statusEvery / 2)) // a closed connection fails below
+	n, err := l.conn.Write(b)
+	l.garbled = n > 0 && n < len(b)
+	return err == nil
 }
 
 // all is the lanes so far.
@@ -261,31 +312,33 @@ func (p *tcpPhase) firstData() time.Time {
 	return first
 }
 
-// lastSign implements phase. Something received is a sign; so is progress in
-// sending, but only with a peer that never says anything: the kernel takes
-// bytes for a while after the far end is gone.
+// lastSign implements phase: bytes that came, from a peer that has them to
+// send. From one that only listens, progress in sending: the kernel takes bytes
+// for a while after the far end is gone, but gives up on those that are not
+// acknowledged.
 func (p *tcpPhase) lastSign() time.Time {
-	var last time.Time
+	var came, moved time.Time
 	for _, l := range p.all() {
-		if at := l.recv.Last(); at.After(last) {
-			last = at
-		}
-	}
-	if !last.IsZero() {
-		return last
-	}
-	for _, l := range p.all() {
+		came = later(came, l.recv.Last())
 		if l.sender == nil {
 			continue
 		}
 		if n := l.sender.View().Bytes; n != l.moved {
 			l.moved, l.movedAt = n, time.Now()
 		}
-		if l.movedAt.After(last) {
-			last = l.movedAt
-		}
+		moved = later(moved, l.movedAt)
 	}
-	return last
+	if !came.IsZero() && (p.receives() || p.reported() > 0) {
+		return came
+	}
+	return later(came, moved)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // remoteCPU implements phase.
@@ -309,12 +362,17 @@ func (p *tcpPhase) reported() time.Duration {
 	return most
 }
 
-// close implements phase.
-func (p *tcpPhase) close() {
+// shut implements phase.
+func (p *tcpPhase) shut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.over = true
-	for _, l := range p.lanes {
+}
+
+// close implements phase.
+func (p *tcpPhase) close() {
+	p.shut()
+	for _, l := range p.all() {
 		l.conn.Close()
 	}
 }

@@ -20,8 +20,8 @@ import (
 //	first data ── intervals ── a cause ── last words ── End
 //
 // Whatever ends it (time up, budget, peer gone, operator) goes through stop:
-// the first cause wins, the senders end, what was counted is frozen; a client
-// that sent then waits for the last status before everything is closed.
+// the first cause wins, the senders end, what was counted then is frozen; a
+// client that sent waits for the last status before everything is closed.
 type test struct {
 	head      result.Head
 	sink      result.Sink
@@ -29,7 +29,8 @@ type test struct {
 	direction result.Direction
 	zeros     bool
 	size      int    // bytes per write (TCP) or packet with headers (UDP) that this end sends
-	rate      uint64 // limit of our sending, bit/s; 0 is none
+	rate      uint64 // of our sending as the client asked for it, bit/s; 0 is as fast as it goes
+	ceiling   uint64 // of the grant, bit/s each way; 0 is none
 	interval  time.Duration
 	duration  time.Duration // of data; 0 until something else ends it
 	budget    *admit.Budget
@@ -37,12 +38,14 @@ type test struct {
 	load      *load
 	latency   *rtt.Watch // nil without probes
 
-	ctx   context.Context // of the senders; its cause is why the test ended
-	stop  context.CancelCauseFunc
-	hear  context.Context // of everything that only listens
-	quiet context.CancelFunc
-	wg    sync.WaitGroup
-	meter meter
+	outside context.Context // the caller's
+	ctx     context.Context // of the senders; its cause is why the test ended
+	stop    context.CancelCauseFunc
+	hear    context.Context // of everything that only listens
+	quiet   context.CancelFunc
+	wg      sync.WaitGroup
+	sending sync.WaitGroup // of the senders alone
+	meter   meter
 }
 
 // A phase is what TCP and UDP do differently.
@@ -52,7 +55,8 @@ type phase interface {
 	lastSign() time.Time     // when the latest sign of the peer came
 	remoteCPU() *float64     // nil if the peer does not tell
 	reported() time.Duration // time that the peer's reports cover
-	sendStatuses(n uint32)   // the n-th, from 1
+	sendStatuses(n int)      // the n-th, from 1
+	shut()                   // no connection joins the test any more
 	close()                  // all connections of the test
 }
 
@@ -62,6 +66,7 @@ func (t *test) receives() bool  { return t.direction.Has(result.Both &^ sent(t.h
 
 // begin makes the contexts of a test.
 func (t *test) begin(parent context.Context) {
+	t.outside = parent
 	t.ctx, t.stop = context.WithCancelCause(parent)
 	t.hear, t.quiet = context.WithCancel(context.WithoutCancel(parent))
 }
@@ -76,6 +81,9 @@ func (t *test) run(p phase) result.End {
 	t.measure(p)
 
 	final := t.meter.snapshot(time.Now())
+	p.shut()
+	t.sending.Wait()
+	t.meter.recount(&final) // what was under way has been sent as well
 	cause := context.Cause(t.ctx)
 	if t.head.Role == result.Client && t.transmits() && !gone(cause) && !errors.Is(cause, errPeerClosed) && !errors.Is(cause, errPeerSilent) {
 		t.lastWords(p, final.at)
@@ -145,7 +153,7 @@ func (t *test) cpu(p phase) result.CPU {
 func (t *test) beat(p phase) {
 	for n := range pace.Ticks(t.ctx, statusEvery) {
 		if n > 0 {
-			p.sendStatuses(uint32(n))
+			p.sendStatuses(n)
 		}
 	}
 }
@@ -189,8 +197,12 @@ func (t *test) explain(cause error) (reason string, err error) {
 	switch {
 	case errors.Is(cause, errDone):
 		return result.ReasonDone, nil
-	case errors.Is(cause, errShutdown):
+	case cause == errShutdown:
 		return result.ReasonShutdown, nil
+	case errors.Is(cause, errShutdown):
+		return result.ReasonShutdown, cause
+	case t.outside.Err() != nil && errors.Is(cause, context.Cause(t.outside)):
+		return result.ReasonInterrupted, interrupted(cause, after)
 	case errors.Is(cause, errMaxDuration):
 		return result.ReasonMaxDuration, &admit.RefusedError{Word: result.ReasonMaxDuration, Text: cause.Error()}
 	case errors.Is(cause, errPeerSilent) || silent(cause):
@@ -204,8 +216,8 @@ func (t *test) explain(cause error) (reason string, err error) {
 		return result.ReasonServerGone, &result.Error{Word: result.CodePeerLost,
 			Text: fmt.Sprintf("the server closed the connection after %v of data", after),
 			Hint: "it may limit the duration of a test, or have been stopped"}
-	case errors.Is(cause, context.Canceled):
-		return result.ReasonInterrupted, &result.Error{Word: result.CodeInterrupted, Text: fmt.Sprintf("stopped after %v of data", after)}
+	case errors.Is(cause, context.Canceled): // Server.End without a cause
+		return result.ReasonInterrupted, interrupted(cause, after)
 	}
 	var coder result.Coder
 	if errors.As(cause, &coder) {
@@ -216,4 +228,30 @@ func (t *test) explain(cause error) (reason string, err error) {
 		return coder.Code(), cause
 	}
 	return result.ReasonFailed, cause
+}
+
+// interrupted is the error of a test that was stopped from outside. A cause
+// with a code of its own is kept as it is.
+func interrupted(cause error, after time.Duration) error {
+	if _, ok := errors.AsType[result.Coder](cause); ok {
+		return cause
+	}
+	e := &result.Error{Word: result.CodeInterrupted, Text: fmt.Sprintf("stopped after %v of data", after)}
+	if !errors.Is(cause, context.Canceled) {
+		e.Err = cause
+	}
+	return e
+}
+
+// moved is the payload that our end sent and received so far.
+func moved(p phase, role result.Role) (sentBytes, receivedBytes uint64) {
+	for _, w := range p.ways() {
+		n := result.Sum(w.near()...).Bytes
+		if w.direction == sent(role) {
+			sentBytes += n
+		} else {
+			receivedBytes += n
+		}
+	}
+	return sentBytes, receivedBytes
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/sonde-net/sonde/btest/wire"
 )
@@ -13,8 +14,15 @@ import (
 // joins them. A join must come from the address of the first connection: two
 // tests behind one NAT have different tokens, two addresses never share one.
 type tokens struct {
-	mu   sync.Mutex // guards open
-	open map[wire.Token]*joinable
+	mu    sync.Mutex // guards what follows
+	open  map[wire.Token]*joinable
+	ended map[wire.Token]ending // tests that were over a moment ago
+}
+
+// An ending is whose test ended, and when.
+type ending struct {
+	peer netip.Addr
+	at   time.Time
 }
 
 // A joinable test takes further connections. conns has room for all of them,
@@ -24,9 +32,10 @@ type joinable struct {
 	conns chan net.Conn
 	done  chan struct{} // closed when the test is over
 
-	mu   sync.Mutex // guards what follows
-	left int        // places not taken yet
-	over bool       // conns is closed
+	mu     sync.Mutex // guards what follows
+	left   int        // places not taken yet
+	closed bool       // none will be free again
+	over   bool       // conns is closed
 }
 
 // register makes a token for a test of more connections from peer; false when
@@ -55,18 +64,46 @@ func (t *tokens) drop(token wire.Token) {
 	t.mu.Lock()
 	j := t.open[token]
 	delete(t.open, token)
+	if j != nil {
+		t.remember(token, j.peer, time.Now())
+	}
 	t.mu.Unlock()
 	if j == nil {
 		return
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.left, j.over = 0, true
+	j.left, j.closed, j.over = 0, true, true
 	close(j.conns)
 	close(j.done)
 	for c := range j.conns {
 		c.Close()
 	}
+}
+
+// remember keeps for a while that a test has ended; the caller holds mu.
+func (t *tokens) remember(token wire.Token, peer netip.Addr, now time.Time) {
+	for old, e := range t.ended {
+		if now.Sub(e.at) > joinTime {
+			delete(t.ended, old)
+		}
+	}
+	if t.ended == nil {
+		t.ended = map[wire.Token]ending{}
+	}
+	t.ended[token] = ending{peer, now}
+}
+
+// late reports whether token is that of a test of peer that has just ended:
+// who joins that one is too late, but did not guess.
+func (t *tokens) late(token wire.Token, peer netip.Addr, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open[token] != nil {
+		return t.open[token].peer == peer
+	}
+	e, ok := t.ended[token]
+	return ok && e.peer == peer && now.Sub(e.at) <= joinTime
 }
 
 // claim takes a place in the test of token for a connection from peer.
@@ -84,6 +121,24 @@ func (t *tokens) claim(token wire.Token, peer netip.Addr) (*joinable, bool) {
 	}
 	j.left--
 	return j, true
+}
+
+// giveBack frees the place of a claimed connection that broke.
+func (j *joinable) giveBack() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.closed {
+		j.left++
+	}
+}
+
+// shut lets no more connections in and returns how many places were left.
+func (j *joinable) shut() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	left := j.left
+	j.left, j.closed = 0, true
+	return left
 }
 
 // hand gives a claimed connection to the test; false when the test is over.

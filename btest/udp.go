@@ -19,6 +19,10 @@ import (
 	"github.com/sonde-net/sonde/result"
 )
 
+// moreSources is how many ports beyond the client's own are followed one by one:
+// NATs may change their mind. Of more only the bytes count.
+const moreSources = 4
+
 // udpPhase is the data phase of a UDP test: datagrams between one server port
 // and one or several client ports, statuses both ways on the control
 // connection.
@@ -32,7 +36,7 @@ type udpPhase struct {
 	reports reports    // statuses of the far end
 
 	mu      sync.Mutex       // guards what follows
-	sources []netip.AddrPort // the client's ports that datagrams came from
+	sources []netip.AddrPort // the client's ports that datagrams came from, in this order
 	spread  bool             // send to all of sources in turn
 	turn    int
 	adapt   *adapter // nil with a fixed rate
@@ -60,10 +64,13 @@ func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.Ad
 		f.to.Store(&to)
 		f.recv = &stream.Receiver{
 			Conn: c, Accept: p.accept, Parse: parseMark, Header: wire.SequenceLen,
-			Overhead: over, Source: func(from netip.AddrPort) { p.learn(f, from) },
+			Overhead: over, Source: func(from netip.AddrPort) { p.learn(f, from) }, Sources: ports + moreSources,
 		}
 		if t.receives() {
 			f.recv.Budget = t.budget
+			if t.ceiling > 0 {
+				f.recv.Conn = &police{PacketConn: c, accept: p.accept, over: over, rate: t.ceiling, first: p.policed}
+			}
 		}
 		if t.transmits() {
 			f.sender = &stream.Sender{
@@ -78,14 +85,26 @@ func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.Ad
 	}
 	p.setRate(t.rate)
 	if t.rate == 0 && t.transmits() {
-		p.adapt = &adapter{}
+		p.adapt = &adapter{ceiling: t.ceiling}
 		p.setRate(p.adapt.begin(time.Now()))
 	}
 	return p
 }
 
+// options are those of the sockets that t sends from. A server sends what the
+// client asked for, in fragments where the path is narrower: sizes go up to 64000.
+// A client's own packets are fragmented only if they were asked to be larger than
+// Ethernet's.
+func (t *test) options() sock.PacketOptions {
+	return sock.PacketOptions{Fragment: t.head.Role == result.Server || t.size > wire.DefaultUDPSize}
+}
+
 // setRate shares bits per second among the flows.
-func (p *udpPhase) setRate(bps uint64) { p.rate.Set(bps / uint64(len(p.flows))) }
+func (p *udpPhase) setRate(bps uint64) {
+	if bps = lower(bps, p.ceiling); bps > 0 {
+		p.rate.Set(max(1, bps/uint64(len(p.flows)))) // 0 would be no limit
+	}
+}
 
 // stamp numbers a datagram; the numbers begin at 1.
 func stamp(b []byte, seq uint64, _ time.Time) { wire.PutSequence(b, uint32(seq)+1) }
@@ -100,8 +119,10 @@ func (p *udpPhase) accept(from netip.AddrPort) bool {
 	return from.Addr().Unmap().WithZone("") == p.peer.WithZone("")
 }
 
-// learn turns our sending towards the port that the peer's datagrams really
-// come from: a NAT may have changed it. A client's extra ports are left alone.
+// learn turns our sending towards the port that the client's datagrams really
+// come from: a NAT may have changed it. The first one decides; another, such as
+// that of a late datagram of the test that had our port before, is only
+// remembered. A client's extra ports are left alone.
 func (p *udpPhase) learn(f *flow, from netip.AddrPort) {
 	if p.head.Role != result.Server {
 		return
@@ -109,8 +130,9 @@ func (p *udpPhase) learn(f *flow, from netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	to := netip.AddrPortFrom(p.peer, from.Port())
-	if len(p.sources) < p.ports {
-		p.sources = append(p.sources, to)
+	p.sources = append(p.sources, to)
+	if len(p.sources) > 1 {
+		return
 	}
 	announced := f.to.Load().Port()
 	if from.Port() >= announced && int(from.Port()) < int(announced)+p.ports {
@@ -118,6 +140,34 @@ func (p *udpPhase) learn(f *flow, from netip.AddrPort) {
 	}
 	f.to.Store(&to)
 	p.log.Info("the client's UDP port is not the announced one (a NAT changed it), sending there", "port", from.Port(), "announced", announced)
+}
+
+// turnAround looks for the client where its datagrams came from, one port after
+// the other, while it says that nothing reaches it: a NAT may have changed its
+// mind. In a test over several ports it is not known where a server should send:
+// to all of them in turn then. The caller holds mu.
+func (p *udpPhase) turnAround(second int) {
+	if p.head.Role != result.Server || !p.transmits() {
+		return
+	}
+	if p.ports > 1 {
+		p.spread = p.spread || second >= 3 && p.reports.nothing()
+		return
+	}
+	if len(p.sources) < 2 || !p.reports.starved() {
+		return
+	}
+	f := p.flows[0]
+	p.turn++
+	to := p.sources[p.turn%len(p.sources)]
+	f.to.Store(&to)
+	p.log.Info("the client says that nothing reaches it, sending to another of its UDP ports", "port", to.Port())
+}
+
+// policed tells once that datagrams above the ceiling are thrown away.
+func (p *udpPhase) policed() {
+	p.sink.Put(result.Note{Head: p.now(), Level: result.Info, Code: "upload_policed",
+		Text: fmt.Sprintf("the client sends more than the %d bit/s that this server allows: what is above counts as lost", p.ceiling)})
 }
 
 // to is where the next train of f goes.
@@ -133,19 +183,19 @@ func (p *udpPhase) to(f *flow) netip.AddrPort {
 
 // run starts the goroutines and measures until the end.
 func (p *udpPhase) run() result.End {
+	if p.head.Role == result.Client && p.receives() {
+		p.wg.Go(p.missDatagrams)
+		if !p.transmits() { // data opens the way as well
+			p.wg.Go(p.probe)
+		}
+	}
 	for _, f := range p.flows {
 		if f.sender != nil {
-			p.wg.Go(func() { p.part(f.sender.Run(p.ctx)) })
+			p.sending.Go(func() { p.part(f.sender.Run(p.ctx)) })
 		}
 		p.wg.Go(func() { p.part(f.recv.Run(p.hear)) })
 	}
 	p.wg.Go(p.readStatuses)
-	if p.head.Role == result.Client {
-		if p.receives() {
-			p.wg.Go(p.missDatagrams)
-		}
-		p.wg.Go(func() { p.probe(p.hear) })
-	}
 	return p.test.run(p)
 }
 
@@ -185,8 +235,8 @@ func (p *udpPhase) part(err error) {
 
 // probe opens the way for the server's datagrams through a NAT: three empty
 // ones, 100 ms apart, and three more when nothing came in the first second.
-func (p *udpPhase) probe(ctx context.Context) {
-	for n := range pace.Ticks(ctx, 100*time.Millisecond) {
+func (p *udpPhase) probe() {
+	for n := range pace.Ticks(p.ctx, 100*time.Millisecond) {
 		if n >= 3 && n < 10 {
 			continue
 		}
@@ -278,17 +328,12 @@ func (p *udpPhase) wireBytes(sent bool) uint64 {
 
 // sendStatuses implements phase: both ends tell each second what they received,
 // in one-way tests too.
-func (p *udpPhase) sendStatuses(n uint32) {
+func (p *udpPhase) sendStatuses(n int) {
 	p.mu.Lock()
 	got := p.wireBytes(false)
-	s := wire.Status{CPU: p.load.status(), Seq: n, Received: wire.Saturate(got - p.told)}
+	s := wire.Status{CPU: p.load.status(), Seq: uint32(n), Received: wire.Saturate(got - p.told)}
 	p.told = got
-	if n == 3 && p.head.Role == result.Server && p.ports > 1 {
-		// Where a server should send in a test over several ports is not known:
-		// all of them in turn, when the first seems to get nothing.
-		v := p.reports.view()
-		p.spread = v == nil || v.Bytes == 0
-	}
+	p.turnAround(n)
 	if p.adapt != nil { // a peer that reports nothing slows us down
 		p.setRate(p.adapt.quiet(time.Now()))
 	}
@@ -366,6 +411,9 @@ func (p *udpPhase) remoteCPU() *float64 {
 
 // reported implements phase.
 func (p *udpPhase) reported() time.Duration { return p.reports.seconds() }
+
+// shut implements phase: a UDP test has its one connection.
+func (p *udpPhase) shut() {}
 
 // close implements phase.
 func (p *udpPhase) close() {
