@@ -36,7 +36,7 @@ type catch struct {
 func (c *catch) init(fd int, o PacketOptions) {
 	c.gro = setOption(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1) == nil
 	if size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil {
-		c.naps = size >= napBuffer
+		c.naps = size >= enoughBuffer
 	}
 	if o.Stamp {
 		_ = setOption(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) // Message.At stays zero without

@@ -13,11 +13,8 @@ import (
 )
 
 const (
-	// A receiver may sleep on a timer only if the kernel can hold what comes
-	// meanwhile: at 118 Gbit/s 200 µs are 3 MB. With less a nap loses packets.
-	napBuffer = 8 << 20
-	udpNap    = 50 * time.Microsecond
-	udpNaps   = 20 // in vain, about 2 ms
+	udpNap  = 50 * time.Microsecond
+	udpNaps = 20 // in vain, about 2 ms
 )
 
 // mostSockets bounds the UDP sockets outside of the runtime's poller: each may
@@ -71,6 +68,15 @@ func (p *packetSocket) Close() error {
 func (p *packetSocket) LocalAddrPort() netip.AddrPort { return p.local }
 func (p *packetSocket) blockedFor() time.Duration     { return time.Duration(p.out.waited.Load()) }
 func (p *packetSocket) joins() bool                   { return p.catch.gro }
+
+// receiveBuffer is the room that the kernel says it granted, in bytes.
+func (p *packetSocket) receiveBuffer() (n int) {
+	_ = p.with(func(fd int) (err error) { // closed: no room
+		n, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		return err
+	})
+	return n
+}
 
 // Technique names both ways: how trains are sent, whether they are received
 // joined, and whether the reader naps.

@@ -136,7 +136,9 @@ func (p *packetSocket) send(piece []byte, size int) unix.Errno {
 	for waited := false; ; waited = true {
 		e := p.injected(CallSend)
 		if e == 0 {
-			_, _, e = unix.Syscall(unix.SYS_SENDMSG, uintptr(p.fd), uintptr(unsafe.Pointer(h)), 0)
+			// Raw: it takes microseconds and never blocks, so the scheduler
+			// need not know.
+			_, _, e = unix.RawSyscall(unix.SYS_SENDMSG, uintptr(p.fd), uintptr(unsafe.Pointer(h)), 0)
 		}
 		switch {
 		case e == unix.EINTR:

@@ -135,12 +135,16 @@ func newTrains(s *Sender, exact bool) *trains {
 	return t
 }
 
-// trainLength is how many datagrams of size bytes are worth one call.
+// trainLength is how many datagrams of size bytes are worth one call: what makes
+// one piece, and no remainder.
 func trainLength(size int) int {
-	if size == 0 {
+	switch {
+	case size == 0:
 		return 1
+	case size > trainBytes/2:
+		return slowTrain
 	}
-	return min(mostTrain, max(trainBytes/size, slowTrain))
+	return min(mostTrain, trainBytes/size)
 }
 
 // next sends one train, or waits a little for what it needs.
@@ -185,12 +189,14 @@ func (t *trains) afford(n int) (int, error) {
 
 // send sends n datagrams as a train.
 func (t *trains) send(ctx context.Context, n int, to netip.AddrPort, now time.Time) error {
-	if t.Stamp != nil {
-		for i := range n {
-			t.Stamp(t.buf[i*t.Size:(i+1)*t.Size], t.seq+uint64(i), now)
+	train := t.buf[:n*t.Size]
+	if stamp, size, seq := t.Stamp, t.Size, t.seq; stamp != nil && size > 0 {
+		for rest := train; len(rest) >= size; rest = rest[size:] {
+			stamp(rest[:size:size], seq, now)
+			seq++
 		}
 	}
-	took, err := t.Conn.WriteTrain(t.buf[:n*t.Size], t.Size, to)
+	took, err := t.Conn.WriteTrain(train, t.Size, to)
 	if took > 0 {
 		t.book(now, took)
 	}
