@@ -69,10 +69,12 @@ func NewID() ID { return ID(uuid.Must(uuid.NewV7()).String()) }
 // A Role is the part that the reporting end plays.
 type Role string
 
-// The roles of throughput tests.
+// The roles: of throughput tests, and of tests by packets that come back.
 const (
-	Client Role = "client"
-	Server Role = "server"
+	Client    Role = "client"
+	Server    Role = "server"
+	Sender    Role = "sender"
+	Reflector Role = "reflector"
 )
 
 // A Transport carries the test traffic.
@@ -128,6 +130,9 @@ type Interval struct {
 	Received  *View // what the receiver counted; nil if it cannot be known here
 	CPU       CPU
 	RTT       *Delay // under load, from the side probe or TCP itself
+	// RoundTrips is of tests by packets that come back; they have no Sent and
+	// no Received.
+	RoundTrips *RoundTrips
 }
 
 // Local is the view of the end that reports: exact, and there in every interval.
@@ -184,9 +189,12 @@ type End struct {
 	Up      *Total
 	CPU     CPU // means over the run
 	Latency *Latency
-	Why     *Why
-	Reason  string // why it stopped, a fixed word such as ReasonDone
-	Err     error  // nil when it ended as planned
+	// RoundTrips is of tests by packets that come back, one for each session;
+	// they have no Down and no Up.
+	RoundTrips []RoundTrips
+	Why        *Why
+	Reason     string // why it stopped, a fixed word such as ReasonDone
+	Err        error  // nil when it ended as planned
 }
 
 // Total returns the total of direction d, Down or Up, or nil.
