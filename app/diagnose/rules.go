@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/stat"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -265,7 +266,8 @@ func peerSlow(w *way) []string {
 	}
 	q, text := w.queue()
 	rate, _, ok := w.arrived()
-	if q != queueNone || !ok || rate <= 0 {
+	steady := w.steady().Steady()
+	if q != queueNone || !ok || steady == nil || steady.Confidence == stat.TooShort {
 		return nil
 	}
 	e := []string{"all packets came (" + formatShare(loss) + " lost)", text}

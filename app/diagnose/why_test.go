@@ -184,6 +184,10 @@ var scenes = []struct {
 	{"no target, so nothing is late", udpUp(sending(late(8500, 5000))), Unknown},
 
 	{"all comes and nothing waits", udp(probing(20, 22, 20.2)), PeerSlow},
+	{"all comes, for four seconds", udp(probing(20, 22, 20.2), lasting(4)), Unknown},
+	{"all comes, and more each second", udp(probing(20, 22, 20.2), lasting(4), receiving(func(n int) *result.View {
+		return numbered(1000<<(2*n), 0, 0)(n)
+	})), TooShort},
 	{"all comes, far from the target", udp(asking(500e6, 0), probing(20, 22, 20.2)), PeerSlow},
 	{"all comes, the far CPU is full", udp(probing(20, 22, 20.2), cpus(nil, level(98))), CPURemote},
 	{"all comes, delay unknown", udp(asking(500e6, 0)), Unknown},

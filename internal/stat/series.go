@@ -32,7 +32,7 @@ const (
 	enoughTime     = 3 * time.Second
 	smallSpread    = 0.10 // above it a rate varies
 	risingPairs    = 0.95 // of the pairs in the second half in rising order
-	risingShare    = 0.25 // and its last rate this much above its first
+	risingShare    = 0.25 // growth that counts
 )
 
 // The words for how far a steady rate can be believed.
@@ -116,15 +116,20 @@ func (s *Series) Steady() *result.Steady {
 }
 
 // Rising reports whether the rate was still rising when the run ended, so that
-// nobody knows how far it would have come: in the second half 19 of 20 pairs
-// of intervals are in rising order (Kendall's test of trend) and the last is 25 %
-// above the first.
+// nobody knows how far it would have come: in the second half 19 of 20 pairs of
+// intervals are in rising order (Kendall's test of trend) and the last is 25 %
+// above the first. Where the second half has fewer than four intervals, each of
+// the last three is 25 % above the one before.
 func (s *Series) Rising() bool { return rising(ratesOf(s.whole())) }
 
 func rising(rates []float64) bool {
 	late := rates[len(rates)/2:]
 	n := len(late)
-	if n < 4 || late[n-1] < (1+risingShare)*late[0] {
+	if n < 4 {
+		n = len(rates)
+		return n >= 3 && rates[n-3] > 0 && grown(rates[n-3], rates[n-2]) && grown(rates[n-2], rates[n-1])
+	}
+	if !grown(late[0], late[n-1]) {
 		return false
 	}
 	var up int
@@ -137,6 +142,8 @@ func rising(rates []float64) bool {
 	}
 	return float64(up) >= risingPairs*float64(n*(n-1)/2)
 }
+
+func grown(from, to float64) bool { return to >= (1+risingShare)*from }
 
 // whole returns the intervals without a cut-off last one.
 func (s *Series) whole() []point {
