@@ -22,8 +22,10 @@ type Link struct {
 	ReorderBy time.Duration // 0 means 10 ms
 
 	Rate  uint64 // bit/s through the bottleneck; 0 is no limit
-	Queue int    // bytes the bottleneck holds, with the packet it is sending; 0 is no limit
-	Wait  bool   // a full queue drops nothing: a write to UDP waits, as for one's own network card, other packets queue
+	Queue int    // bytes the bottleneck holds, with the packet it is sending; 0 is no limit, nor without a Rate
+	// Wait makes a full queue drop nothing, as that of one's own network card: a
+	// write to a UDP socket in memory waits, other packets queue beyond the limit.
+	Wait bool
 
 	MTU       int  // bytes of the largest IP packet; 0 is no limit, and 1500 for TCP
 	BlackHole bool // larger packets vanish; otherwise the write returns EMSGSIZE

@@ -38,6 +38,7 @@ func TestPathDatagrams(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		awaitCount(t, p.Up, func(c Counts) bool { return c.Offered == before.Offered+8 })
 		var sizes []int
 		for {
 			in.SetReadDeadline(time.Now().Add(200 * ms))

@@ -29,7 +29,9 @@ type Relay struct {
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
 
-	wg    sync.WaitGroup
+	wg      sync.WaitGroup
+	dialing sync.RWMutex // read-locked while a connection reaches the server and is not yet in conns
+
 	mu    sync.Mutex // guards what follows
 	conns map[*crossing]struct{}
 	last  netip.Addr // of the latest TCP client
@@ -158,16 +160,16 @@ func (r *Relay) Plug() {
 	r.Down.Plug()
 }
 
-// Reset ends all TCP connections there are with a RST to both ends. New ones are
-// relayed.
+// Reset ends all TCP connections that have reached the server with a RST to both
+// ends. New ones are relayed.
 func (r *Relay) Reset() {
 	for _, c := range r.crossings() {
 		c.reset()
 	}
 }
 
-// Finish sends a FIN to both ends of all TCP connections there are, ahead of
-// what is under way. What they still send is read and thrown away.
+// Finish sends a FIN to both ends of all TCP connections that have reached the
+// server, ahead of what is under way. What they still send is thrown away.
 func (r *Relay) Finish() {
 	for _, c := range r.crossings() {
 		c.finish()
@@ -175,6 +177,8 @@ func (r *Relay) Finish() {
 }
 
 func (r *Relay) crossings() []*crossing {
+	r.dialing.Lock()
+	defer r.dialing.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all []*crossing
@@ -228,15 +232,11 @@ func (r *Relay) cross(client *net.TCPConn) {
 	r.last = client.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 	r.mu.Unlock()
 	r.Up.awaitPlug()
-	server, err := r.dial()
+	c, err := r.connect(client)
 	if err != nil {
-		Reset(client) // the client sees what a relay can show of a refusal
+		Reset(client) // all that a relay can show of a refusal
 		return
 	}
-	c := newCrossing(r, client, server)
-	r.mu.Lock()
-	r.conns[c] = struct{}{}
-	r.mu.Unlock()
 	if r.ctx.Err() != nil {
 		c.reset()
 	}
@@ -244,6 +244,21 @@ func (r *Relay) cross(client *net.TCPConn) {
 	r.mu.Lock()
 	delete(r.conns, c)
 	r.mu.Unlock()
+}
+
+// connect makes a connection to the server for one of a client.
+func (r *Relay) connect(client *net.TCPConn) (*crossing, error) {
+	r.dialing.RLock()
+	defer r.dialing.RUnlock()
+	server, err := r.dial()
+	if err != nil {
+		return nil, err
+	}
+	c := newCrossing(r, client, server)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.conns[c] = struct{}{}
+	return c, nil
 }
 
 func (r *Relay) dial() (*net.TCPConn, error) {

@@ -223,6 +223,8 @@ func TestRelayDatagrams(t *testing.T) {
 			if len(from) != 2 {
 				t.Errorf("the server saw %d clients, want 2", len(from))
 			}
+			awaitCount(t, r.Up, func(c Counts) bool { return c.Offered == 2*each })
+			awaitCount(t, r.Down, func(c Counts) bool { return c.Offered == passed })
 			header := uint64(headerOf(netip.MustParseAddr(addr)) + udpHeader)
 			if got, want := r.Up.Counts(), (Counts{Offered: 2 * each, Passed: passed, Lost: each / 2, Bytes: passed * (header + 1)}); got != want {
 				t.Errorf("up   %+v\nwant %+v", got, want)

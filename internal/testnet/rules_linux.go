@@ -106,9 +106,13 @@ func (ns *Namespace) drop(m Match) (*Drop, error) {
 		Table: d.table, Name: "drop", Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRaw,
 	})
-	// Neighbour discovery must not be lost, or the failure is another one.
-	nft.AddRule(&nftables.Rule{Table: d.table, Chain: d.chain, Exprs: join(isDiscovery(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})})
-	nft.AddRule(&nftables.Rule{Table: d.table, Chain: d.chain, Exprs: join(exprs, []expr.Any{&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}})})
+	for _, rule := range [][]expr.Any{
+		// Neighbour discovery must not be lost, or the failure is another one.
+		append(isDiscovery(), &expr.Verdict{Kind: expr.VerdictAccept}),
+		append(exprs, &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}),
+	} {
+		nft.AddRule(&nftables.Rule{Table: d.table, Chain: d.chain, Exprs: rule})
+	}
 	return d, nft.Flush()
 }
 
@@ -168,6 +172,11 @@ func newTable() *nftables.Table {
 	return &nftables.Table{Family: nftables.TableFamilyINet, Name: fmt.Sprintf("testnet%d", tables.Add(1))}
 }
 
+var protocols = map[string]byte{
+	"tcp": unix.IPPROTO_TCP, "udp": unix.IPPROTO_UDP,
+	"icmp": unix.IPPROTO_ICMP, "icmpv6": unix.IPPROTO_ICMPV6,
+}
+
 // exprs is the match in the terms of nftables: each loads something into
 // register 1 and goes on only if it is as wanted.
 func (m Match) exprs() ([]expr.Any, error) {
@@ -176,7 +185,7 @@ func (m Match) exprs() ([]expr.Any, error) {
 		all = append(all, metaIs(expr.MetaKeyIIFNAME, ifname(m.In))...)
 	}
 	if m.Protocol != "" {
-		number, ok := map[string]byte{"tcp": unix.IPPROTO_TCP, "udp": unix.IPPROTO_UDP, "icmp": unix.IPPROTO_ICMP, "icmpv6": unix.IPPROTO_ICMPV6}[m.Protocol]
+		number, ok := protocols[m.Protocol]
 		if !ok {
 			return nil, fmt.Errorf("the protocol %q is none of tcp, udp, icmp and icmpv6", m.Protocol)
 		}
