@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -131,5 +132,40 @@ func TestPinger(t *testing.T) {
 				t.Logf("rtt %+v, clock %+v", r.RTT.Delay, *r.Clock)
 			}
 		})
+	}
+}
+
+// Everything that STAMP can ask for, with and without keys.
+func TestExtensions(t *testing.T) {
+	for _, key := range []auth.Secret{{}, auth.NewSecret("stamp secret")} {
+		p := Pinger{
+			Addr: startReflector(t, &Reflector{Key: key}), Key: key, SSID: 3,
+			Extensions: Extensions{Class: true, Clock: true, Location: true, FollowUp: true, Direct: true},
+			Probe:      Probe{Count: 20, Interval: time.Millisecond, DSCP: 34, Padding: 100},
+		}
+		r, err := p.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Replies != 20 || r.Lost != 0 || r.RTT.Delay.Count != 20 {
+			t.Errorf("%+v", r)
+		}
+		for _, m := range r.Remarks {
+			t.Errorf("remark %+v", m)
+		}
+		if r.ReflectorClock == nil || r.ReflectorClock.MethodIn != wire.SoftwareLocal {
+			t.Errorf("clock %+v", r.ReflectorClock)
+		}
+		if r.Direct == nil || r.Direct.SenderTransmitted != 20 || r.Direct.ReflectorReceived != 20 || r.Direct.ReflectorTransmitted != 19 {
+			t.Errorf("direct measurement %+v", r.Direct)
+		}
+		if r.SeenFrom.Addr() != netip.MustParseAddr("127.0.0.1") {
+			t.Errorf("seen from %v", r.SeenFrom)
+		}
+		if runtime.GOOS == "linux" {
+			if *r.ClassOut != (Class{DSCP: 34}) || *r.ClassHome != (Class{DSCP: 34}) || *r.HopsOut != (Hops{}) || r.T4 != Kernel || r.SeenAt.Addr() != r.SeenFrom.Addr() {
+				t.Errorf("class %+v and %+v, hops %+v, T4 by %s, seen at %v", r.ClassOut, r.ClassHome, r.HopsOut, r.T4, r.SeenAt)
+			}
+		}
 	}
 }

@@ -20,6 +20,8 @@ type Pinger struct {
 	Light bool
 	SSID  uint16      // identifies the session, STAMP only; 0 sends none
 	Key   auth.Secret // of authenticated STAMP
+	// Extensions to ask for, STAMP only.
+	Extensions Extensions
 	Probe
 
 	Network      string           // "udp", "udp4" or "udp6"; empty means "udp"
@@ -48,7 +50,8 @@ func (g *Pinger) Run(ctx context.Context) (*Report, error) {
 		return nil, &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("udp socket at %v", from), Err: err}
 	}
 	defer p.close()
-	s := &sender{probe: g.Probe, port: p, to: to, ssid: g.SSID, layout: wire.Layout{STAMP: !g.Light}}
+	s := &sender{probe: g.Probe, port: p, to: to, ssid: g.SSID, layout: wire.Layout{STAMP: !g.Light}, extensions: g.Extensions}
+	s.tally.follows = g.Extensions.FollowUp
 	if !g.Key.IsZero() {
 		s.layout.Keyed = true
 		s.sealStamp, s.openStamp = auth.NewStamp(g.Key), auth.NewStamp(g.Key)

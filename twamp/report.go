@@ -1,6 +1,7 @@
 package twamp
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/sonde-net/sonde/twamp/wire"
@@ -36,7 +37,15 @@ type Report struct {
 	Clock     *Clock
 
 	HopsOut, HopsHome *Hops
+	ClassOut          *Class // as the reflector tells it
 	ClassHome         *Class
+
+	// What a STAMP reflector told in its extensions.
+	ReflectorClock *wire.TimestampInfo
+	Direct         *wire.DirectMeasurement
+	SeenFrom       netip.AddrPort // our address as it came there: another one if something translates
+	SeenAt         netip.AddrPort // where it came to
+	FollowUps      uint64         // replies whose T3 was set right by the next one
 
 	// Counts of what was thrown away.
 	Dropped map[string]uint64
@@ -87,7 +96,7 @@ func (t *tally) report(own wire.ErrorEstimate) *Report {
 		Late: t.late, Duplicate: t.twice,
 		RTT: t.rtt.path(), Gross: t.gross.delay.distribution(0), Out: t.out.path(), Home: t.home.path(),
 		HopsOut: t.far.hopsOut(), HopsHome: t.far.home.report(), ClassHome: t.far.back.report(),
-		Dropped: map[string]uint64{"bogus": t.bogus},
+		Dropped: map[string]uint64{"bogus": t.bogus}, FollowUps: t.followed,
 	}
 	if r.Elapsed > 0 {
 		r.Rate = float64(t.next-1) / r.Elapsed.Seconds()

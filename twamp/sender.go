@@ -31,9 +31,12 @@ type sender struct {
 	sealKeys, openKeys   *auth.Packets // TWAMP with keys; two, for the two directions run at once
 	sealStamp, openStamp *auth.Stamp   // authenticated STAMP
 	start                []byte        // the first octets of the padding, RFC 6038
+	extensions           Extensions
+	hmacAt               int // where the HMAC TLV's value lies in a request; 0 if it has none
 
 	mu       sync.Mutex // guards what follows
 	tally    tally
+	told     told
 	own      wire.ErrorEstimate
 	foreign  uint64
 	short    uint64
@@ -74,6 +77,7 @@ func (s *sender) report() *Report {
 	pending := s.tally.finish(time.Now())
 	r := s.tally.report(s.own)
 	r.Pending, r.SID, r.LateSent, r.Lateness = pending, s.sid, s.lateSent, s.lateness
+	s.told.report(r)
 	r.Dropped["foreign"], r.Dropped["short"], r.Dropped["bad_hmac"], r.Dropped["unsent"] = s.foreign, s.short, s.badHMAC, s.unsent
 	return r
 }
@@ -109,21 +113,19 @@ func (s *sender) send(ctx context.Context) error {
 // packet makes the buffer that all packets are written into, with the padding:
 // in STAMP a TLV, whose header is the least that can be added.
 func (s *sender) packet() []byte {
-	n := s.layout.RequestLen()
-	buf := make([]byte, n+s.probe.padding(s.layout))
-	if s.layout.STAMP && len(buf) > n {
-		size := max(0, len(buf)-n-wire.TLVHeaderLen)
-		buf = append(buf[:n], byte(wire.Unrecognized), byte(wire.ExtraPaddingType), byte(size>>8), byte(size))
-		n = len(buf)
-		buf = append(buf, make([]byte, size)...)
+	n, padding := s.layout.RequestLen(), s.probe.padding(s.layout)
+	buf := make([]byte, n, n+padding)
+	if s.layout.STAMP {
+		buf, padding = s.layTLVs(buf, padding)
 	}
+	pad := make([]byte, padding)
 	if !s.probe.Zeros {
-		for i := n; i < len(buf); i++ {
-			buf[i] = byte(rand.Uint32())
+		for i := range pad {
+			pad[i] = byte(rand.Uint32())
 		}
 	}
-	copy(buf[n:], s.start)
-	return buf
+	copy(pad, s.start)
+	return append(buf, pad...)
 }
 
 // sendOne sends the packet that was due at the given time.
@@ -144,10 +146,13 @@ func (s *sender) sendOne(buf []byte, due time.Time) error {
 	seq := s.tally.send(now) // before the write: the reply may be quick
 	s.mu.Unlock()
 	wire.Request{Seq: seq, Sent: wire.Stamp(now, s.probe.PTP), Error: est, SSID: s.ssid}.Append(buf[:0], s.layout)
+	if s.layout.STAMP && len(buf) > s.layout.RequestLen() {
+		s.sealTLVs(buf, seq)
+	}
 	switch {
 	case s.sealKeys != nil:
 		s.sealKeys.SealRequest(buf)
-	case s.sealStamp != nil:
+	case s.layout.Keyed:
 		s.sealStamp.Sign(buf)
 	}
 	err := s.port.write(buf, s.to, netip.Addr{}, s.probe.DSCP<<2)
@@ -225,6 +230,9 @@ func (s *sender) take(b []byte, a arrival) {
 	case s.layout.STAMP && p.SSID != s.ssid && p.SSID != 0: // TWAMP Light sends none
 		s.foreign++
 	default:
+		if s.layout.STAMP && len(b) > s.layout.ReplyLen() {
+			s.tally.follow(s.readTLVs(b, p), p.Error.PTP())
+		}
 		s.tally.reply(p, a)
 	}
 }
@@ -241,7 +249,7 @@ func (s *sender) openReply(b []byte) (wire.Reply, error) {
 			return p, err
 		}
 		return wire.ParseReply(b, s.layout)
-	case s.openStamp != nil:
+	case s.layout.Keyed:
 		if err := s.openStamp.Check(b); err != nil {
 			return p, err
 		}

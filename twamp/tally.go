@@ -37,6 +37,11 @@ type tally struct {
 	odd                   uint64 // replies whose T2 and T3 cannot be right
 	clock                 offsets
 	far                   ends
+
+	follows  bool // replies tell when the one before really left
+	held     *held
+	heldCopy held
+	followed uint64
 }
 
 // A sent packet and what became of it.
@@ -147,7 +152,40 @@ func (t *tally) reply(p wire.Reply, a arrival) {
 	one.answered = true
 	t.replies++
 	t.losses.came(number, s, a.At, inTime)
-	t.measure(one, p, a)
+	if !t.follows {
+		t.measure(one, p, a)
+		return
+	}
+	t.release()
+	t.heldCopy = held{s, p, a}
+	t.held = &t.heldCopy
+}
+
+// A held reply waits for the next one, which tells when it really left.
+type held struct {
+	seq   uint64
+	reply wire.Reply
+	came  arrival
+}
+
+// follow takes what a reply tells of the one before, ahead of the reply itself.
+func (t *tally) follow(f wire.FollowUp, ptp bool) {
+	if t.held == nil || f.Method == 0 || f.Seq != t.held.reply.Seq || ptp != t.held.reply.Error.PTP() {
+		return
+	}
+	t.held.reply.Sent = f.Sent
+	t.followed++
+	t.release()
+}
+
+// release measures the reply that was held, if there is one.
+func (t *tally) release() {
+	if h := t.held; h != nil {
+		t.held = nil
+		if h.seq >= t.base {
+			t.measure(t.at(h.seq), h.reply, h.came)
+		}
+	}
 }
 
 // duplicate takes another reply to a packet: the reflector's number tells on
@@ -201,6 +239,9 @@ func (t *tally) measure(one *sent, p wire.Reply, a arrival) {
 // settle decides about packets that have waited long enough at the given time,
 // or about all of them at the end of the test.
 func (t *tally) settle(now time.Time) {
+	if h := t.held; h != nil && (h.seq < t.base || now.Sub(t.at(h.seq).at) >= t.wait) {
+		t.release() // it is about to be settled
+	}
 	for t.settled < t.next && now.Sub(t.at(t.settled).at) >= t.wait {
 		t.settleOne(t.at(t.settled))
 		t.settled++
@@ -244,6 +285,7 @@ func (t *tally) lostBelow(s uint64) uint64 {
 // finish ends the book at the given time. Packets that have not waited long
 // enough by then and have no answer are not counted as sent.
 func (t *tally) finish(now time.Time) (pending uint64) {
+	t.release()
 	t.settle(now)
 	for ; t.settled < t.next; t.settled++ {
 		p := t.at(t.settled)

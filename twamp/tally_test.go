@@ -401,3 +401,33 @@ func TestDrift(t *testing.T) {
 		t.Errorf("%d seconds", len(o.seconds))
 	}
 }
+
+// A follow-up sets T3 of the reply before right, and with it the RTT.
+func TestTallyFollowUp(t *testing.T) {
+	book := tally{wait: time.Second, counts: true, follows: true}
+	start := time.Unix(1_800_000_000, 0)
+	const sendLag = 50 * time.Microsecond // between T3 in the reply and the wire
+	left := start
+	for i := range 100 {
+		at := start.Add(time.Duration(i) * 10 * time.Millisecond)
+		seq := book.send(at)
+		t2 := at.Add(time.Millisecond)
+		t3 := t2.Add(10 * time.Microsecond)
+		if i > 0 && i != 50 { // one is missing
+			book.follow(wire.FollowUp{Seq: seq - 1, Sent: wire.NTP(left), Method: wire.SoftwareLocal}, false)
+		}
+		left = t3.Add(sendLag)
+		book.reply(wire.Reply{Seq: seq, SenderSeq: seq, Received: wire.NTP(t2), Sent: wire.NTP(t3)}, arrival{At: left.Add(time.Millisecond)})
+	}
+	book.finish(start.Add(time.Minute))
+	r := book.report(wire.UnknownError)
+	if r.FollowUps != 98 || r.RTT.Delay.Count != 100 {
+		t.Errorf("%d follow-ups, %d delays", r.FollowUps, r.RTT.Delay.Count)
+	}
+	if d := r.RTT.Delay; (d.P95-2*time.Millisecond).Abs() > time.Microsecond || (d.Max-2*time.Millisecond-sendLag).Abs() > time.Microsecond {
+		t.Errorf("RTT %+v, want 2ms, and 50µs more for the two without", d)
+	}
+	if r.RTT.IPDV.Count != 99 {
+		t.Errorf("IPDV %+v", r.RTT.IPDV)
+	}
+}
