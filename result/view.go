@@ -112,7 +112,7 @@ type Latency struct {
 	Loaded *Delay   // while traffic ran the way the test was asked to
 	Lost   uint64   // probes without an answer
 	RPM    *float64 // round trips per minute under load, draft-ietf-ippm-responsiveness
-	Grade  string   // "A" to "F", by docs/results.md; empty when it cannot be told
+	Grade  string   // "A" to "F", by docs/why.md; empty when it cannot be told
 	Remark string   // why a figure is missing; may be empty
 }
 
