@@ -13,8 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/sonde-net/sonde/result"
@@ -22,39 +22,59 @@ import (
 
 // An env is what a command has around it.
 type env struct {
-	in       io.Reader
-	out, err io.Writer
-	getenv   func(string) string
-	program  string // the name the binary was called by
-	terminal bool   // out is a terminal
+	in          io.Reader
+	out, err    io.Writer
+	getenv      func(string) string
+	program     string // the name the binary was called by
+	terminal    bool   // out is a terminal
+	errTerminal bool   // err is one
+	told        bool   // the results say, or will say, how the command ended
 }
 
 // Main runs the command line args, the program's name first, and returns the
 // exit status.
 func Main(args []string, in io.Reader, out, errs io.Writer) int {
-	e := &env{in: in, out: out, err: errs, getenv: os.Getenv, program: programName(args), terminal: isTerminal(out)}
+	e := &env{in: in, out: out, err: errs, getenv: os.Getenv, program: programName(args), terminal: isTerminal(out), errTerminal: isTerminal(errs)}
 	root, borrowed := rootFor(e)
-	if len(args) > 1 {
-		root.SetArgs(args[1:])
-	} else {
-		root.SetArgs([]string{})
+	if len(args) > 0 {
+		args = args[1:]
 	}
+	args = joinOptional(args, "--listen6")
+	root.SetArgs(append([]string{}, args...))
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errs)
 	root.SilenceUsage, root.SilenceErrors = true, true
 	ctx, release := interruptible(context.Background())
 	defer release()
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
-	printError(errs, e.program, err)
-	status := exitCode(err)
-	if borrowed {
-		status = borrowedStatus(status)
+	if sink := askedJSON(args, out); sink != nil && !e.told {
+		protocol, role := aim(cmd.CommandPath())
+		sink.Put(failure(protocol, role, err))
 	}
-	return status
+	printError(errs, e.program, err)
+	if borrowed {
+		return borrowedStatus(result.ExitCode(err))
+	}
+	return result.ExitCode(err)
+}
+
+// joinOptional joins the flag, whose value is optional, with the value behind
+// it, if there is one: package flag takes an optional value only after "=".
+func joinOptional(args []string, flag string) []string {
+	var joined []string
+	for n := 0; n < len(args); n++ {
+		arg := args[n]
+		if arg == flag && n+1 < len(args) && !strings.HasPrefix(args[n+1], "-") {
+			n++
+			arg += "=" + args[n]
+		}
+		joined = append(joined, arg)
+	}
+	return joined
 }
 
 // programName is the name the binary was called by: without folder, without
@@ -72,31 +92,6 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// A usageError is wrong usage: exit status 2, and nothing was sent.
-type usageError struct {
-	err  error
-	hint string
-}
-
-func (u *usageError) Error() string  { return u.err.Error() }
-func (u *usageError) Unwrap() error  { return u.err }
-func (u *usageError) Code() string   { return result.CodeUsage }
-func (u *usageError) ExitCode() int  { return 2 }
-func (u *usageError) Advice() string { return u.hint }
-
-// misuse makes a usageError.
-func misuse(hint, format string, args ...any) error {
-	return &usageError{err: fmt.Errorf(format, args...), hint: hint}
-}
-
-// exitCode is the status for err: cobra's own errors are wrong usage.
-func exitCode(err error) int {
-	if _, ok := errors.AsType[result.Coder](err); ok {
-		return result.ExitCode(err)
-	}
-	return 1
-}
-
 // borrowedStatus is the status under the name of another program, which knew
 // fewer of them.
 func borrowedStatus(status int) int {
@@ -107,46 +102,36 @@ func borrowedStatus(status int) int {
 	return 1
 }
 
-// printError prints what failed and, indented, what to do about it.
+// printError prints what failed, a line for each fault, and indented what to do
+// about it.
 func printError(w io.Writer, program string, err error) {
-	if quiet, ok := errors.AsType[*reported](err); ok {
-		err = quiet.err
-	}
-	for n, line := range strings.Split(strings.TrimSpace(err.Error()), "\n") {
-		if n == 0 {
-			line = program + ": " + line
-		} else {
-			line = "  " + line
-		}
-		fmt.Fprintln(w, line)
+	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
+		fmt.Fprintf(w, "%s: %s\n", program, plain(line))
 	}
 	if hint := result.HintOf(err); hint != "" {
-		fmt.Fprintln(w, "  hint: "+hint)
+		fmt.Fprintf(w, "  hint: %s\n", plain(hint))
 	}
 }
 
-// reported is an error that a result has told already; only the status counts.
-type reported struct{ err error }
-
-func (r *reported) Error() string { return r.err.Error() }
-func (r *reported) Unwrap() error { return r.err }
-
-// noArgs, oneArg: what a command takes besides flags, with errors that say so.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return misuse(fmt.Sprintf("see %s --help", cmd.CommandPath()), "%s: unexpected argument %q", cmd.CommandPath(), args[0])
-	}
-	return nil
-}
-
-func oneArg(what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) == 0:
-			return misuse(fmt.Sprintf("%s %s", cmd.CommandPath(), what), "%s: %s is missing", cmd.CommandPath(), what)
-		case len(args) > 1:
-			return misuse(fmt.Sprintf("one %s at a time", what), "%s: unexpected argument %q", cmd.CommandPath(), args[1])
+// plain is text without what a terminal would obey instead of show: names and
+// messages may come from afar.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
 		}
-		return nil
+		return r
+	}, text)
+}
+
+// cause is what the system says was wrong, without the operation and the name
+// that our own message has already.
+func cause(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
 	}
 }

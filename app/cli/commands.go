@@ -13,6 +13,7 @@ type command func(*env) *cobra.Command
 var commands = []command{
 	btestCommand,
 	demoCommand,
+	selfcheckCommand,
 	versionCommand,
 }
 
@@ -20,7 +21,7 @@ var commands = []command{
 // binary is called by: their flags, their defaults, their output.
 var borrowed = map[string]command{
 	"btest":        oldBtestCommand,
-	"btest-client": oldBtestCommand,
+	"btest-client": oldBtestClientCommand,
 	"btest-server": oldBtestServerCommand,
 }
 
@@ -29,7 +30,7 @@ func rootFor(e *env) (root *cobra.Command, isBorrowed bool) {
 	if make, ok := borrowed[e.program]; ok {
 		root := make(e)
 		root.CompletionOptions.DisableDefaultCmd = true
-		root.SetFlagErrorFunc(flagError)
+		withVersion(root)
 		return root, true
 	}
 	e.program = "sonde"
@@ -42,46 +43,57 @@ func Root(e *env) *cobra.Command {
 		Use:   "sonde",
 		Short: "measure networks by speaking the protocols already out there",
 		Long: `sonde measures networks by speaking the protocols already out there: it tests
-against the devices you have, and they test against it.
-
-  sonde demo                                a short test on this machine alone
+against the devices you have, and they test against it.`,
+		Example: `  sonde demo                                a short test on this machine alone
   sonde btest client 192.168.88.1           against a MikroTik router
   sonde btest server                        for MikroTik routers to test against`,
-		Args:    noArgs,
-		Version: versionText(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(flagError)
 	for _, make := range commands {
 		root.AddCommand(make(e))
 	}
-	for _, sub := range root.Commands() {
-		wantSubcommand(sub)
-	}
+	root.SetHelpCommand(helpCommand(root))
+	withVersion(root)
+	wantSubcommands(root)
 	return root
 }
 
-// wantSubcommand makes a command that only groups others name the wrong word.
-func wantSubcommand(cmd *cobra.Command) {
+// withVersion gives root --version and -V, and its way to tell faulty flags.
+func withVersion(root *cobra.Command) {
+	root.Version = versionText()
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.Flags().BoolP("version", "V", false, "say which build this is")
+	root.SetFlagErrorFunc(flagError)
+}
+
+// wantSubcommands makes the commands that only group others name a wrong word.
+func wantSubcommands(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		wantSubcommands(sub)
+	}
 	if !cmd.HasSubCommands() || cmd.Runnable() {
 		return
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
+		if len(args) > 0 {
+			return unknownCommand(cmd, args[0])
 		}
-		hint := fmt.Sprintf("see %s --help", cmd.CommandPath())
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			hint = fmt.Sprintf("did you mean %q?", near[0])
-		}
-		return misuse(hint, "%s: no command %q", cmd.CommandPath(), args[0])
+		return nil
 	}
-	cmd.SuggestionsMinimumDistance = 2
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }
 
-// flagError makes every fault in flags wrong usage.
-func flagError(cmd *cobra.Command, err error) error {
-	return misuse(fmt.Sprintf("see %s --help", cmd.CommandPath()), "%s: %w", cmd.CommandPath(), err)
+// helpCommand is help for a command, or for the word that is none.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "help for any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(cmd, fmt.Sprint(append(rest, args...)[0]))
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,16 +19,23 @@ import (
 var demoPorts = btest.PortRange{First: 42001, Last: 42100}
 
 func demoCommand(e *env) *cobra.Command {
-	var each duration = duration(3 * time.Second)
+	each := duration(3 * time.Second)
+	o := newOutput(e)
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "a short test of this machine against itself",
 		Long: `Start a btest server on a free loopback port, run a short TCP test and a short
 UDP test both ways against it, and stop it again. Nothing leaves the machine.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return demo(cmd.Context(), e, time.Duration(each)) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if each == 0 {
+				return misuse("", "--duration 0: a demo has an end; give 1s or more")
+			}
+			return demo(cmd.Context(), o, time.Duration(each))
+		},
 	}
 	cmd.Flags().VarP(&each, "duration", "d", "time of data of each test")
+	o.register(cmd.Flags())
 	return cmd
 }
 
@@ -37,10 +45,17 @@ type demonstration struct {
 	client btest.Client
 }
 
-func demo(ctx context.Context, e *env, each time.Duration) error {
+// demo runs the demonstrations against a server of its own.
+func demo(ctx context.Context, o *output, each time.Duration) error {
+	sink, err := o.open(false)
+	if err != nil {
+		return err
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return cannotListen("127.0.0.1:0", err)
+		err = cannotListen("127.0.0.1:0", err)
+		sink.Put(failure(btest.Protocol, result.Client, err))
+		return err
 	}
 	serving, stop := context.WithCancel(ctx)
 	server := btest.Server{UDPPorts: demoPorts}
@@ -48,23 +63,27 @@ func demo(ctx context.Context, e *env, each time.Duration) error {
 	go func() { served <- server.Serve(serving, l) }()
 	defer func() { stop(); <-served }()
 
-	o := newOutput(e)
-	o.color = "auto"
 	var ends []result.End
+	keep := result.Func(func(ev result.Event) {
+		if end, ok := ev.(result.End); ok {
+			ends = append(ends, end)
+		}
+	})
 	for _, d := range demonstrations(l.Addr().String(), each) {
-		fmt.Fprintf(e.out, "\n%s\n", d.title)
-		text := report.Text(e.out, report.TextConfig{Color: o.coloured(), Notes: e.err})
-		keep := result.Func(func(ev result.Event) {
-			if end, ok := ev.(result.End); ok {
-				ends = append(ends, end)
-			}
-		})
-		if err := d.client.Run(ctx, judged(result.Tee(text, keep))); err != nil {
+		o.say("\n%s\n", d.title)
+		if err := d.client.Run(ctx, judged(result.Tee(sink, keep))); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(e.out, "\n%s\n", demoSummary(ends))
-	return nil
+	o.say("\n%s", demoSummary(ends))
+	return o.close()
+}
+
+// say prints words around the results, where those are for a person.
+func (o *output) say(format string, args ...any) {
+	if !o.machine() && !o.quiet && o.file == "" && o.csv != "-" {
+		fmt.Fprintf(o.env.out, format, args...)
+	}
 }
 
 func demonstrations(target string, each time.Duration) []demonstration {
@@ -78,23 +97,26 @@ func demonstrations(target string, each time.Duration) []demonstration {
 
 // demoSummary says in words what the tests of the demo found.
 func demoSummary(ends []result.End) string {
-	s := "What this says: the client and the server of sonde found each other on this machine.\n"
+	var s strings.Builder
+	s.WriteString("It works: a client and a server of sonde tested this machine against itself.\n")
 	for _, end := range ends {
 		for _, d := range result.Both.Each() {
 			v := end.Local(d)
 			if v == nil {
 				continue
 			}
+			over := "TCP"
+			if v.Packets != nil {
+				over = "UDP"
+			}
 			if r := result.Rate(v.Bytes, end.Elapsed); r != nil {
-				what := "over TCP"
-				if v.Packets != nil {
-					what = "over UDP"
-				}
-				s += fmt.Sprintf("  %-8s %s  %s\n", d, what, report.FormatRate(*r))
+				fmt.Fprintf(&s, "  %s %-8s  %14s\n", over, d, report.FormatRate(*r))
 			}
 		}
 	}
-	return s + `Nothing left the machine, so these are its own speed, not a network's. Next:
+	s.WriteString(`Nothing left the machine, so these are its own speed, not a network's. Next:
   sonde btest client ROUTER      against a MikroTik router with bandwidth-server on
-  sonde btest server             and on a router: /tool/bandwidth-test THIS-MACHINE`
+  sonde btest server             and on a router: /tool/bandwidth-test THIS-MACHINE
+`)
+	return s.String()
 }

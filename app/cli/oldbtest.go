@@ -25,13 +25,15 @@ type oldBtest struct {
 	server, transmit, receive, udp, nat, srp bool
 	client, listen, listen6                  string
 	bandwidth                                rate
-	port                                     uint16
+	port                                     port
 	duration                                 duration
 	login                                    loginFlags
 	output                                   output
 }
 
-func oldBtestCommand(e *env) *cobra.Command {
+func oldBtestCommand(e *env) *cobra.Command { cmd, _ := oldBtestProgram(e); return cmd }
+
+func oldBtestProgram(e *env) (*cobra.Command, *oldBtest) {
 	b := &oldBtest{env: e}
 	cmd := &cobra.Command{
 		Use:   e.program + " {-s | -c HOST} [flags]",
@@ -40,101 +42,90 @@ func oldBtestCommand(e *env) *cobra.Command {
   btest -s -a admin -p password
   btest -c 192.168.88.1 -r
   btest -c 192.168.88.1 -t -r -u -b 100M`,
-		Args:    b.args,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return b.run(cmd.Context(), cmd.Flags()) },
-		Version: versionText(),
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return b.run(cmd.Context(), cmd.Flags()) },
 	}
-	cmd.SetVersionTemplate("{{.Version}}\n")
 	b.register(cmd.Flags())
-	return cmd
+	return cmd, b
 }
 
 // oldBtestServerCommand is the small build that only serves.
 func oldBtestServerCommand(e *env) *cobra.Command {
+	cmd, b := oldBtestProgram(e)
+	cmd.Use, cmd.Example, b.server = e.program+" [flags]", "  btest-server -a admin -p password", true
+	for _, name := range []string{"server", "client", "transmit", "receive", "udp", "bandwidth", "nat", "duration"} {
+		_ = cmd.Flags().MarkHidden(name)
+	}
+	return cmd
+}
+
+// oldBtestClientCommand is the small build that only tests.
+func oldBtestClientCommand(e *env) *cobra.Command {
 	cmd := oldBtestCommand(e)
-	_ = cmd.Flags().Set("server", "true")
-	cmd.Use = e.program + " [flags]"
+	cmd.Use, cmd.Example = e.program+" -c HOST [flags]", "  btest-client -c 192.168.88.1 -r"
+	for _, name := range []string{"server", "listen", "listen6", "ecsrp5"} {
+		_ = cmd.Flags().MarkHidden(name)
+	}
 	return cmd
 }
 
 func (b *oldBtest) register(fs *pflag.FlagSet) {
 	fs.BoolVarP(&b.server, "server", "s", false, "serve")
-	fs.StringVarP(&b.client, "client", "c", "", "test against HOST")
+	fs.StringVarP(&b.client, "client", "c", "", "test against `HOST`")
 	fs.BoolVarP(&b.transmit, "transmit", "t", false, "client sends")
 	fs.BoolVarP(&b.receive, "receive", "r", false, "client receives")
 	fs.BoolVarP(&b.udp, "udp", "u", false, "UDP data instead of TCP")
 	fs.VarP(&b.bandwidth, "bandwidth", "b", "target rate, bit/s, with K, M or G")
-	fs.Uint16VarP(&b.port, "port", "P", wire.DefaultPort, "listen or connect port")
-	fs.StringVar(&b.listen, "listen", "", "IPv4 listen address, none disables (default every address)")
-	fs.StringVar(&b.listen6, "listen6", "", "IPv6 listen address, none disables (default every address)")
+	b.port = wire.DefaultPort
+	fs.VarP(&b.port, "port", "P", "TCP port to listen on or connect to")
+	fs.StringVar(&b.listen, "listen", "", "IPv4 listen `ADDR`ess, none disables (default every address)")
+	fs.StringVar(&b.listen6, "listen6", "", "IPv6 listen `ADDR`ess, none disables (default every address)")
 	fs.Lookup("listen6").NoOptDefVal = "::"
-	b.login = loginFlags{set: fs}
-	fs.StringVarP(&b.login.name, "authuser", "a", "", "user name")
-	fs.StringVarP(&b.login.password, "authpass", "p", "", "password; other users of this machine may see it, prefer a file")
-	fs.StringVar(&b.login.file, "password-file", "", "file whose first line is the password; - for standard input")
+	b.login.registerOld(fs)
 	fs.BoolVar(&b.srp, "ecsrp5", false, "server: offer EC-SRP5 instead of MD5")
 	fs.BoolVarP(&b.nat, "nat", "n", false, "open the way through a NAT first (always done)")
 	fs.VarP(&b.duration, "duration", "d", "seconds to run; 0 until stopped")
 	b.output = output{env: b.env, format: "text", color: "never", logFormat: "text"}
-	fs.StringVar(&b.output.csv, "csv", "", "append one row for each test to this file")
+	fs.StringVar(&b.output.csv, "csv", "", "append one row for each test to this `FILE`")
 	fs.BoolVarP(&b.output.quiet, "quiet", "q", false, "no interval lines")
-	fs.StringVar(&b.output.syslog.at, "syslog", "", "send events to HOST:PORT by UDP")
-	b.output.syslog.format, b.output.syslog.utc, b.output.syslog.tag = "rfc3164", true, "btest-rs"
+	fs.StringVar(&b.output.syslog.at, "syslog", "", "send events to `HOST:PORT` by UDP")
+	b.output.syslog.format, b.output.syslog.utc, b.output.syslog.tag = string(report.RFC3164), true, "btest-rs"
 	fs.CountVarP(&b.output.verbose, "verbose", "v", "say more: -v, -vv, -vvv")
-}
-
-// args takes no words, but for the address that may follow --listen6.
-func (b *oldBtest) args(_ *cobra.Command, args []string) error {
-	if len(args) > 0 && b.listen6 == "::" && (args[0] == "none" || isAddress(args[0])) {
-		b.listen6, args = args[0], args[1:]
-	}
-	if len(args) > 0 {
-		return misuse("see "+b.env.program+" --help", "unexpected argument %q", args[0])
-	}
-	return nil
-}
-
-func isAddress(s string) bool {
-	_, err := netip.ParseAddr(strings.Trim(s, "[]"))
-	return err == nil
 }
 
 func (b *oldBtest) run(ctx context.Context, fs *pflag.FlagSet) error {
 	switch {
 	case b.server && b.client != "":
-		return misuse("choose one", "-s and -c %s exclude each other", b.client)
+		return misuse("", "-s and -c %s exclude each other; choose one", b.client)
 	case b.server:
 		return b.serve(ctx)
 	case b.client != "":
-		return b.test(ctx)
+		return b.test(ctx, fs.Changed("port"))
 	}
-	return misuse("-s serves, -c HOST tests against HOST", "one of -s and -c HOST is needed")
+	return misuse("", "one of -s and -c HOST is needed; -s serves, -c HOST tests against HOST")
 }
 
 // test runs as the client.
-func (b *oldBtest) test(ctx context.Context) error {
+func (b *oldBtest) test(ctx context.Context, portGiven bool) error {
 	if !b.transmit && !b.receive {
-		return misuse("-r to receive, -t to transmit, or both", "-c %s: nothing to do without -t or -r", b.client)
+		return misuse("", "-c %s: nothing to do without -t or -r; give -r to receive, -t to transmit, or both", b.client)
 	}
 	if b.bandwidth > wire.MaxRate {
 		return misuse("use 0 for unlimited, or sonde btest client, which holds higher rates on its own side",
-			"-b %d: btest carries at most 4.294967295 Gbit/s", uint64(b.bandwidth))
+			"--bandwidth %d: btest carries at most 4.294967295 Gbit/s", uint64(b.bandwidth))
 	}
-	if b.port == 0 {
-		return misuse("the MikroTik bandwidth test listens on 2000", "-P 0: want 1 to 65535")
+	target, err := withPort(b.client, b.port, portGiven)
+	if err != nil {
+		return err
 	}
-	c := &btest.Client{Target: b.client, UDP: b.udp, Direction: direction(b.transmit, b.receive), Duration: time.Duration(b.duration)}
-	if b.port != wire.DefaultPort || strings.Count(b.client, ":") != 1 {
-		c.Target = joinPort(b.client, b.port)
-	}
+	c := &btest.Client{Target: target, UDP: b.udp, Direction: direction(b.transmit, b.receive), Duration: time.Duration(b.duration)}
 	if b.receive {
 		c.DownRate = uint64(b.bandwidth)
 	}
 	if b.transmit {
 		c.UpRate = uint64(b.bandwidth)
 	}
-	var err error
-	if c.Account, c.Password, err = b.login.read(b.env); err != nil {
+	if c.Account, c.Password, err = b.login.read(ctx, b.env); err != nil {
 		return err
 	}
 	return b.lines().runClient(ctx, c.Validate, func(ctx context.Context, sink result.Sink) error {
@@ -146,7 +137,7 @@ func (b *oldBtest) test(ctx context.Context) error {
 // serve runs as the server.
 func (b *oldBtest) serve(ctx context.Context) error {
 	s := &btest.Server{Policy: &admit.Limits{Tests: 100}}
-	accounts, err := b.accounts()
+	accounts, err := b.accounts(ctx)
 	if err != nil {
 		return err
 	}
@@ -162,50 +153,48 @@ func (b *oldBtest) serve(ctx context.Context) error {
 		return err
 	}
 	s.Log, s.Trace = b.output.logger(), b.output.btestTrace(result.Server)
-	return b.lines().runServer(ctx, s.Validate, at, func(ctx context.Context, l listener, sink result.Sink) error {
-		s.Sink = b.oldSink(sink)
-		return s.Serve(ctx, l)
-	}, func() {
-		switch s.Auth {
-		case btest.AuthMD5:
-			s.Log.Warn("an MD5 login shows a hash that can be guessed at; EC-SRP5 does not: --ecsrp5")
-		case "", btest.AuthNone:
-			s.Log.Warn("no user: everybody who reaches this server can test, and make it send; see -a")
-		}
+	return b.lines().runServer(ctx, service{
+		protocol: btest.Protocol, validate: s.Validate, listen: at, ready: func() { remarkAuth(s) },
+		serve: func(sink result.Sink) serveFunc { s.Sink = b.oldSink(sink); return s.Serve },
 	})
 }
 
 // accounts is the one user, or with a password alone any name.
-func (b *oldBtest) accounts() (btest.Accounts, error) {
-	name, password, err := b.login.read(b.env)
+func (b *oldBtest) accounts(ctx context.Context) (btest.Accounts, error) {
 	given := b.login.passwordGiven(b.env)
+	switch name := b.login.name; {
+	case name != "" && !given:
+		return nil, misuse("", "-a %s: a password is missing, and without one everybody could test; give -p PASSWORD or --password-file FILE", name)
+	case b.srp && !given:
+		return nil, misuse("", "--ecsrp5: a login needs a user and a password, and without them everybody could test; give -a NAME and -p PASSWORD")
+	case !given:
+		return nil, nil
+	}
+	name, password, err := b.login.read(ctx, b.env)
 	switch {
 	case err != nil:
 		return nil, err
-	case name != "" && !given:
-		return nil, misuse("give -p PASSWORD or --password-file", "-a %s: a password is missing, and without one everybody could test", name)
-	case b.srp && !given:
-		return nil, misuse("give -a NAME and -p PASSWORD", "--ecsrp5: a login needs a user and a password, and without them everybody could test")
-	case !given:
-		return nil, nil
+	case password == "":
+		return nil, misuse("", "-a %s: the password is empty, so everybody could test; give one, or leave -a and -p out to let everybody in", name)
 	case name == "":
 		name = btest.AnyName
 	}
 	return btest.NewList(btest.List{name: {Password: password}}), nil
 }
 
-// addresses is where to listen: both families unless one is switched off.
+// addresses is where to listen: both families unless one is switched off, or
+// only one is given.
 func (b *oldBtest) addresses() ([]string, error) {
 	four, six := b.listen, b.listen6
-	var at []string
 	switch {
 	case four == "" && six == "":
 		return []string{joinPort("", b.port)}, nil
-	case four != "" && four != "none" && !isAddress(four):
-		return nil, misuse("give an IPv4 address or none", "--listen %s: not an address", four)
-	case six != "" && six != "none" && !isAddress(six):
-		return nil, misuse("give an IPv6 address or none", "--listen6 %s: not an address", six)
+	case four != "" && four != "none" && !isAddress(four, netip.Addr.Is4):
+		return nil, misuse("", "%s: not an IPv4 address; give one, such as 0.0.0.0, or none", flagValue("listen", four))
+	case six != "" && six != "none" && !isAddress(six, netip.Addr.Is6):
+		return nil, misuse("", "%s: not an IPv6 address; give one, such as ::, or none", flagValue("listen6", six))
 	}
+	var at []string
 	if four == "" {
 		four = "0.0.0.0"
 	}
@@ -216,9 +205,14 @@ func (b *oldBtest) addresses() ([]string, error) {
 		at = append(at, joinPort(six, b.port))
 	}
 	if len(at) == 0 {
-		return nil, misuse("leave one of them out", "--listen none --listen6 none: nothing to listen on")
+		return nil, misuse("", "--listen none: nothing to listen on without --listen6; leave one of them out")
 	}
 	return at, nil
+}
+
+func isAddress(s string, of func(netip.Addr) bool) bool {
+	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	return err == nil && of(a)
 }
 
 // lines is the output without the text that sonde prints: oldSink's lines
@@ -237,6 +231,7 @@ func (b *oldBtest) oldSink(next result.Sink) result.Sink {
 		}
 	})
 	lines := report.BtestRS(b.env.out, report.BtestRSConfig{Log: b.env.err, Quiet: b.output.quiet || b.output.csv == "-"})
+	b.output.flushes = append(b.output.flushes, lines.Err)
 	return result.Tee(lines, next, notes)
 }
 

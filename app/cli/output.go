@@ -1,15 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
+	"slices"
 	"strings"
-	"sync"
 
 	"github.com/spf13/pflag"
 
@@ -30,6 +30,7 @@ type output struct {
 	verbose     int
 	color       string
 	noProgress  bool
+	streams     bool
 	logLevel    string
 	logFormat   string
 	syslog      syslogFlags
@@ -40,52 +41,64 @@ type output struct {
 	flushes []func() error
 }
 
-func newOutput(e *env) *output { return &output{env: e} }
+func newOutput(e *env) *output { return &output{env: e, logFormat: "text", color: "auto"} }
 
 func (o *output) register(fs *pflag.FlagSet) {
-	fs.BoolVar(&o.json, "json", false, "one JSON document at the end")
+	fs.BoolVar(&o.json, "json", false, "one JSON document for a test, at its end")
 	fs.BoolVar(&o.lines, "json-stream", false, "one JSON object on a line for each event")
-	fs.StringVar(&o.format, "format", "text", "results as text, json or jsonl")
-	fs.StringVarP(&o.file, "output", "o", "", "file for the results instead of standard output")
-	fs.StringVar(&o.csv, "csv", "", "append one row for each test to this file; - for standard output")
+	fs.StringVar(&o.format, "format", "text", "results as `KIND` text, json or jsonl")
+	fs.StringVarP(&o.file, "output", "o", "", "`FILE` for the results instead of standard output")
+	fs.StringVar(&o.csv, "csv", "", "append one row for each test to this `FILE`; - for standard output")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "nothing but errors; the exit status speaks")
-	fs.CountVarP(&o.verbose, "verbose", "v", "say more: -v debug, -vv the protocol's messages, -vvv their bytes")
-	fs.StringVar(&o.color, "color", "auto", "auto, always or never")
 	fs.BoolVar(&o.noProgress, "no-progress", false, "no line for each interval, only the summary")
-	fs.StringVar(&o.logLevel, "log-level", "", "debug, info, warn or error (default info, or what -v says)")
-	fs.StringVar(&o.logFormat, "log-format", "text", "log lines as text or json")
-	o.syslog.register(fs)
+	fs.BoolVar(&o.streams, "streams", false, "the rate of each connection in the summary, too")
+	fs.StringVar(&o.color, "color", o.color, "colours `WHEN` auto, always or never")
+	o.registerLog(fs)
+}
+
+// registerLog registers what concerns the log only.
+func (o *output) registerLog(fs *pflag.FlagSet) {
+	fs.CountVarP(&o.verbose, "verbose", "v", "say more: -v debug, -vv the protocol's messages, -vvv their bytes")
+	fs.StringVar(&o.logLevel, "log-level", "", "`LEVEL` debug, info, warn or error (default info, or what -v says)")
+	fs.StringVar(&o.logFormat, "log-format", o.logFormat, "log lines as `KIND` text or json")
 }
 
 // validate checks the flags and says all that is wrong.
 func (o *output) validate() error {
 	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	oneOf := func(flag, value string, allowed ...string) {
-		for _, a := range allowed {
-			if value == a {
-				return
-			}
+		if value != "" && !slices.Contains(allowed, value) {
+			fault("%s: not one of the choices; give %s", flagValue(flag, value), strings.Join(allowed, ", "))
 		}
-		faults = append(faults, fmt.Errorf("--%s %s: want %s", flag, value, strings.Join(allowed, ", ")))
 	}
 	oneOf("format", o.format, "text", "json", "jsonl")
 	oneOf("color", o.color, "auto", "always", "never")
-	oneOf("log-level", o.logLevel, "", "debug", "info", "warn", "error")
+	oneOf("log-level", o.logLevel, "debug", "info", "warn", "error")
 	oneOf("log-format", o.logFormat, "text", "json")
-	if o.json && o.lines {
-		faults = append(faults, errors.New("--json and --json-stream: choose one"))
+	oneOf("syslog-format", o.syslog.format, string(report.RFC3164), string(report.RFC5424))
+	switch {
+	case o.json && o.lines:
+		fault("--json and --json-stream exclude each other; choose one")
+	case o.json && o.format == "jsonl", o.lines && o.format == "json":
+		fault("--format %s and --json or --json-stream exclude each other; choose one", o.format)
 	}
-	if o.csv == "-" && o.file == "" && (o.machine() || o.json) {
-		faults = append(faults, errors.New("--csv -: JSON is on standard output already; give a file"))
+	if o.csv == "-" && o.file == "" && o.machine() {
+		fault("--csv -: JSON is on standard output already; give a file to one of them")
 	}
-	if err := errors.Join(faults...); err != nil {
-		return misuse("see --help for each flag", "%w", err)
+	if o.csv != "" && o.csv == o.file {
+		fault("--csv %s: the results of --output go there already; give another file", o.csv)
+	}
+	if len(faults) > 0 {
+		return misuse("", "%w", errors.Join(faults...))
 	}
 	return nil
 }
 
 // machine reports whether results are for a program.
-func (o *output) machine() bool { return o.json || o.lines || o.format != "text" }
+func (o *output) machine() bool {
+	return o.json || o.lines || o.format == "json" || o.format == "jsonl"
+}
 
 // logger is where the log of this command goes: standard error.
 func (o *output) logger() *slog.Logger {
@@ -110,33 +123,33 @@ func (o *output) logger() *slog.Logger {
 	return o.log
 }
 
-// coloured reports whether escape codes may be used on standard output.
-func (o *output) coloured() bool {
+// coloured reports whether escape codes may be written to what is a terminal or
+// not.
+func (o *output) coloured(terminal bool) bool {
 	switch {
-	case o.color != "auto":
+	case o.color == "always" || o.color == "never":
 		return o.color == "always"
 	case o.env.getenv("CLICOLOR_FORCE") == "1":
 		return true
 	}
-	return o.env.terminal && o.file == "" && o.env.getenv("NO_COLOR") == "" && o.env.getenv("TERM") != "dumb"
+	return terminal && o.env.getenv("NO_COLOR") == "" && o.env.getenv("TERM") != "dumb"
 }
 
 // open makes the sink that the flags ask for. Many runs may mix in it.
 func (o *output) open(many bool) (result.Sink, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
 	w := o.env.out
 	if o.file != "" {
 		f, err := os.OpenFile(o.file, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o666)
 		if err != nil {
-			return nil, cannotWrite("--output", err)
+			return nil, cannotWrite("output", o.file, err)
 		}
 		o.flushes = append(o.flushes, f.Close)
 		w = f
 	}
-	main, err := o.mainSink(w, many)
-	if err != nil {
-		return nil, err
-	}
-	table, err := o.openCSV(w)
+	table, err := o.openCSV()
 	if err != nil {
 		return nil, err
 	}
@@ -144,11 +157,12 @@ func (o *output) open(many bool) (result.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.env.told = true
 	if remote != nil {
 		o.flushes = append(o.flushes, remote.Close)
-		return result.Tee(main, table, remote), nil
+		return result.Tee(o.mainSink(w, many), table, remote), nil
 	}
-	return result.Tee(main, table), nil
+	return result.Tee(o.mainSink(w, many), table), nil
 }
 
 // An errSink is a sink that remembers when its writer failed.
@@ -157,23 +171,32 @@ type errSink interface {
 	Err() error
 }
 
-func (o *output) mainSink(w io.Writer, many bool) (result.Sink, error) {
+// mainSink writes the results themselves; nil when nobody wants to see them.
+func (o *output) mainSink(w io.Writer, many bool) result.Sink {
+	terminal := o.env.terminal && o.file == ""
 	var s errSink
 	switch {
 	case o.json || o.format == "json":
-		s = report.JSON(w, report.JSONConfig{Indent: o.env.terminal && o.file == ""})
+		s = report.JSON(w, report.JSONConfig{Indent: terminal})
 	case o.lines || o.format == "jsonl":
 		s = report.JSONLines(w, report.JSONConfig{})
-	case o.borrowed || o.quiet || o.csv == "-":
-		return nil, nil
+	case o.borrowed || o.file == "" && (o.quiet || o.csv == "-"):
+		return nil
 	default:
-		s = report.Text(w, report.TextConfig{Color: o.coloured(), Many: many, Verbose: o.verbose > 0, Notes: o.env.err})
+		c := report.TextConfig{
+			Color: o.coloured(terminal), Streams: o.streams, Many: many, Verbose: o.verbose > 0,
+			Notes: o.env.err, ColorNotes: o.coloured(o.env.errTerminal),
+		}
+		if o.quiet {
+			c.Notes = io.Discard
+		}
+		s = report.Text(w, c)
 	}
 	o.flushes = append(o.flushes, s.Err)
 	if o.noProgress && !o.machine() {
-		return withoutIntervals(s), nil
+		return withoutIntervals(s)
 	}
-	return s, nil
+	return s
 }
 
 // withoutIntervals leaves the line for each interval out.
@@ -186,26 +209,32 @@ func withoutIntervals(next result.Sink) result.Sink {
 }
 
 // openCSV makes the sink for --csv, nil without it.
-func (o *output) openCSV(stdout io.Writer) (result.Sink, error) {
+func (o *output) openCSV() (result.Sink, error) {
 	if o.csv == "" {
 		return nil, nil
 	}
-	s, err := report.OpenCSV(o.csv, stdout, report.CSVConfig{BtestRS: o.borrowed})
+	s, err := report.OpenCSV(o.csv, o.env.out, report.CSVConfig{BtestRS: o.borrowed})
 	if err != nil {
-		return nil, cannotWrite("--csv", err)
+		return nil, cannotWrite("csv", o.csv, err)
 	}
 	o.flushes = append(o.flushes, s.Close)
 	return s, nil
 }
 
-func cannotWrite(flag string, err error) error {
-	return &result.Error{Word: result.CodeLocal, Text: flag, Err: err, Hint: "choose a file that can be written"}
+// cannotWrite tells that the file of a flag cannot be used, in the words of err
+// if it has its own.
+func cannotWrite(flag, file string, err error) error {
+	word, hint := result.CodeLocal, "choose a file that can be written"
+	if c, ok := errors.AsType[result.Coder](err); ok {
+		word, hint = c.Code(), cmp.Or(result.HintOf(err), hint)
+	}
+	return &result.Error{Word: word, Text: flagValue(flag, file), Err: cause(err), Hint: hint}
 }
 
 // close ends the sinks; their first error is the local resource that failed.
 func (o *output) close() error {
 	var first error
-	for _, flush := range o.flushes {
+	for _, flush := range slices.Backward(o.flushes) { // files last
 		if err := flush(); err != nil && first == nil {
 			first = &result.Error{Word: result.CodeLocal, Text: "results could not be written", Err: err}
 		}
@@ -216,83 +245,12 @@ func (o *output) close() error {
 
 // runClient runs one test with its results where the flags say.
 func (o *output) runClient(ctx context.Context, validate func() error, run func(context.Context, result.Sink) error) error {
-	if err := o.prepare(validate); err != nil {
-		return err
+	if err := validate(); err != nil {
+		return misuse("", "%w", err)
 	}
 	sink, err := o.open(false)
 	if err != nil {
 		return err
 	}
-	return cmpErr(run(ctx, judged(sink)), o.close())
-}
-
-// cmpErr is the first error that is one.
-func cmpErr(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (o *output) prepare(validate func() error) error {
-	if err := o.validate(); err != nil {
-		return err
-	}
-	if err := validate(); err != nil {
-		return misuse("see --help for each flag", "%w", err)
-	}
-	return nil
-}
-
-// runServer listens on all addresses and serves until the context ends.
-func (o *output) runServer(ctx context.Context, validate func() error, addresses []string,
-	serve func(context.Context, net.Listener, result.Sink) error, ready func()) error {
-	if err := o.prepare(validate); err != nil {
-		return err
-	}
-	listeners, err := open(ctx, addresses)
-	if err != nil {
-		return err
-	}
-	sink, err := o.open(true)
-	if err != nil {
-		for _, l := range listeners {
-			l.Close()
-		}
-		return err
-	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var wg sync.WaitGroup
-	failures := make(chan error, len(listeners))
-	judge := judged(sink)
-	for _, l := range listeners {
-		o.logger().Info("listening", "address", l.Addr().String())
-		wg.Go(func() {
-			if err := serve(ctx, l, judge); err != nil {
-				failures <- err
-				stop(err)
-			}
-		})
-	}
-	ready()
-	wg.Wait()
-	flushed := o.close()
-	close(failures)
-	for err := range failures {
-		return err
-	}
-	return cmpErr(stopped(ctx), flushed)
-}
-
-// stopped is the error of a server that was told to stop: none for SIGTERM,
-// which is how a service ends.
-func stopped(ctx context.Context) error {
-	cause := context.Cause(ctx)
-	if result.CodeOf(cause) == result.CodeTerminated || errors.Is(cause, context.Canceled) {
-		return nil
-	}
-	return cause
+	return cmp.Or(run(ctx, judged(sink)), o.close())
 }

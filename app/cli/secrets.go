@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"strings"
@@ -12,7 +14,6 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"github.com/sonde-net/sonde/btest"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -29,81 +30,129 @@ type loginFlags struct {
 }
 
 func (f *loginFlags) register(fs *pflag.FlagSet) {
+	f.registerAs(fs, "user", "password", "authuser", "authpass")
+	fs.StringVar(&f.variable, "password-env", "", "environment `VARIABLE` that holds the password (default "+passwordVariable+")")
+}
+
+// registerOld registers the flags by the names that btest-rs has.
+func (f *loginFlags) registerOld(fs *pflag.FlagSet) {
+	f.registerAs(fs, "authuser", "authpass", "user", "password")
+}
+
+// registerAs registers the flags by the first two names; the others mean the
+// same and are not shown.
+func (f *loginFlags) registerAs(fs *pflag.FlagSet, name, password, hiddenName, hiddenPassword string) {
 	f.set = fs
-	fs.StringVarP(&f.name, "user", "a", "", "name to log in with")
-	fs.StringVar(&f.name, "authuser", "", "the same as --user")
-	fs.StringVarP(&f.password, "password", "p", "", "password; other users of this machine may see it, prefer a file")
-	fs.StringVar(&f.password, "authpass", "", "the same as --password")
-	fs.StringVar(&f.file, "password-file", "", "file whose first line is the password; - for standard input")
-	fs.StringVar(&f.variable, "password-env", "", "environment variable that holds the password (default "+passwordVariable+")")
-	_ = fs.MarkHidden("authuser")
-	_ = fs.MarkHidden("authpass")
+	fs.StringVarP(&f.name, name, "a", "", "user `NAME` to log in with")
+	fs.StringVar(&f.name, hiddenName, "", "the same as --"+name)
+	fs.StringVarP(&f.password, password, "p", "", "password; other users of this machine may see it, prefer a file")
+	fs.StringVar(&f.password, hiddenPassword, "", "the same as --"+password)
+	fs.StringVar(&f.file, "password-file", "", "`FILE` whose first line is the password; - for standard input")
+	_ = fs.MarkHidden(hiddenName)
+	_ = fs.MarkHidden(hiddenPassword)
 }
 
 // flagged reports whether the password stands on the command line.
 func (f *loginFlags) flagged() bool { return f.set.Changed("password") || f.set.Changed("authpass") }
 
-// passwordGiven reports whether there is a password, be it empty.
+// passwordGiven reports whether there is a password, be it empty, or somebody
+// to ask for it.
 func (f *loginFlags) passwordGiven(e *env) bool {
-	return f.flagged() || f.file != "" || f.variable != "" || e.getenv(passwordVariable) != "" || f.name != "" && f.canAsk(e)
+	return f.flagged() || f.file != "" || f.variable != "" || e.getenv(passwordVariable) != "" || f.name != "" && e.canAsk()
 }
 
 // read returns the name and its password: from the flag, the file, the
 // environment, or asked for at a terminal.
-func (f *loginFlags) read(e *env) (name, password string, err error) {
+func (f *loginFlags) read(ctx context.Context, e *env) (name, password string, err error) {
+	if f.flagged() && f.file != "" || f.flagged() && f.variable != "" || f.file != "" && f.variable != "" {
+		return "", "", misuse("", "--password, --password-file and --password-env exclude each other; choose one")
+	}
 	switch {
 	case f.flagged():
-		fmt.Fprintf(e.err, "%s: a password on the command line can be read by other users of this machine; prefer --password-file\n", e.program)
+		fmt.Fprintf(e.err, "%s: warning: other users of this machine can read a password on the command line; prefer --password-file\n", e.program)
 		f.password = blankPassword(f.password)
-		return f.name, f.password, nil
+		password = f.password
 	case f.file == "-":
 		password, err = firstLine(e.in)
 	case f.file != "":
 		password, err = readSecret(f.file)
 	case f.variable != "":
-		return f.name, e.getenv(f.variable), nil
+		if password = e.getenv(f.variable); password == "" {
+			err = misuse("", "%s: no such variable, or it is empty; set it, or give --password-file", flagValue("password-env", f.variable))
+		}
 	case e.getenv(passwordVariable) != "":
-		return f.name, e.getenv(passwordVariable), nil
-	case f.name != "" && f.canAsk(e):
-		password, err = f.ask(e)
+		password = e.getenv(passwordVariable)
+	case f.name != "" && e.canAsk():
+		password, err = e.ask(ctx, "Password of "+plain(f.name)+": ")
 	}
 	return f.name, password, err
 }
 
 // canAsk reports whether there is somebody to ask.
-func (f *loginFlags) canAsk(e *env) bool {
+func (e *env) canAsk() bool {
 	in, ok := e.in.(*os.File)
 	return ok && term.IsTerminal(int(in.Fd()))
 }
 
-func (f *loginFlags) ask(e *env) (string, error) {
-	fmt.Fprintf(e.err, "Password of %s: ", f.name)
-	b, err := term.ReadPassword(int(e.in.(*os.File).Fd()))
-	fmt.Fprintln(e.err)
-	return string(b), err
+// ask asks at the terminal, without showing the answer, until ctx ends.
+func (e *env) ask(ctx context.Context, question string) (string, error) {
+	fd := int(e.in.(*os.File).Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("ask for a password: %w", err)
+	}
+	fmt.Fprint(e.err, question)
+	defer fmt.Fprintln(e.err)
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		b, err := term.ReadPassword(fd)
+		answered <- answer{b, err}
+	}()
+	select {
+	case a := <-answered:
+		return string(a.text), a.err
+	case <-ctx.Done(): // the read goes on, but the program ends
+		return "", errors.Join(context.Cause(ctx), term.Restore(fd, before))
+	}
+}
+
+// fileError tells that a file cannot be used: a wrong name is wrong usage, all
+// else is the system's.
+func fileError(what, hint string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return misuse(hint, "%s: %w", what, cause(err))
+	}
+	return &result.Error{Word: result.CodeLocal, Text: what, Err: cause(err), Hint: hint}
 }
 
 // readSecret reads the first line of a file that others must not read.
 func readSecret(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return "", &result.Error{Word: result.CodeUsage, Text: "password file", Err: err, Hint: "the file's first line is the password"}
+		return "", fileError(flagValue("password-file", path), "the first line of the file is the password", err)
 	}
 	defer file.Close()
-	if err := checkPrivate(file); err != nil {
+	if err := checkPrivate("password-file", file); err != nil {
 		return "", err
 	}
 	return firstLine(file)
 }
 
 // checkPrivate refuses a file of secrets that other users can read.
-func checkPrivate(f *os.File) error {
+func checkPrivate(flag string, f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return fileError(flagValue(flag, f.Name()), "", err)
 	}
-	if runtime.GOOS != "windows" && info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 {
-		return misuse("chmod 600 "+f.Name(), "%s: everybody can read this file of secrets (mode %04o)", f.Name(), info.Mode().Perm())
+	switch {
+	case info.IsDir():
+		return misuse("", "%s: a folder, not a file; give the file", flagValue(flag, f.Name()))
+	case runtime.GOOS != "windows" && info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0:
+		return misuse("", "%s: everybody can read this file of secrets (mode %04o); run chmod 600 %s", flagValue(flag, f.Name()), info.Mode().Perm(), f.Name())
 	}
 	return nil
 }
@@ -114,47 +163,10 @@ const longestLine = 4096
 func firstLine(r io.Reader) (string, error) {
 	line, err := bufio.NewReader(io.LimitReader(r, longestLine)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", err
+		return "", &result.Error{Word: result.CodeLocal, Text: "read the password", Err: cause(err)}
+	}
+	if len(line) == longestLine {
+		return "", misuse("", "--password-file: the first line is longer than %d bytes; the first line is the password", longestLine-1)
 	}
 	return strings.TrimRight(line, "\r\n"), nil
-}
-
-// readUsers reads a file of users: NAME:PASSWORD on a line each, empty lines
-// and lines that begin with # are left out. All faults are told at once.
-func readUsers(path string) (btest.List, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, &result.Error{Word: result.CodeUsage, Text: "users", Err: err, Hint: "a line NAME:PASSWORD for each user"}
-	}
-	defer file.Close()
-	if err := checkPrivate(file); err != nil {
-		return nil, err
-	}
-	list := btest.List{}
-	var faults []error
-	lines := bufio.NewScanner(file)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimRight(lines.Text(), "\r")
-		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		name, password, ok := strings.Cut(line, ":")
-		_, twice := list[name]
-		switch {
-		case !ok || name == "":
-			faults = append(faults, fmt.Errorf("%s:%d: want NAME:PASSWORD", path, n))
-		case twice:
-			faults = append(faults, fmt.Errorf("%s:%d: user %q is there twice", path, n, name))
-		default:
-			list[name] = btest.Secret{Password: password}
-		}
-	}
-	faults = append(faults, lines.Err())
-	if err := errors.Join(faults...); err != nil {
-		return nil, misuse("a line NAME:PASSWORD for each user", "%w", err)
-	}
-	if len(list) == 0 {
-		return nil, misuse("a line NAME:PASSWORD for each user", "%s: no user in it, and without one everybody could test", path)
-	}
-	return list, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sonde-net/sonde/app/report"
+	"github.com/sonde-net/sonde/result"
 )
 
 // syslogFlags say where events go by syslog.
@@ -19,9 +20,9 @@ type syslogFlags struct {
 }
 
 func (f *syslogFlags) register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.at, "syslog", "", "send logins, starts and ends of tests to HOST:PORT (UDP), udp://, tcp:// or tls://HOST:PORT")
-	fs.StringVar(&f.format, "syslog-format", "rfc3164", "rfc3164 or rfc5424")
-	fs.StringVar(&f.tag, "syslog-tag", "", "program name in syslog lines (default sonde)")
+	fs.StringVar(&f.at, "syslog", "", "send logins, starts and ends of tests to `HOST:PORT` by UDP, or to udp://, tcp:// or tls://HOST:PORT")
+	fs.StringVar(&f.format, "syslog-format", string(report.RFC3164), "syslog lines as `KIND` rfc3164 or rfc5424")
+	fs.StringVar(&f.tag, "syslog-tag", "", "program `NAME` in syslog lines (default sonde)")
 	fs.BoolVar(&f.utc, "syslog-utc", false, "syslog times in UTC instead of local time")
 }
 
@@ -38,5 +39,9 @@ func (f *syslogFlags) open(program string, borrowed bool, log *slog.Logger) (*re
 	if f.utc {
 		c.Location = time.UTC
 	}
-	return report.Syslog(c)
+	s, err := report.Syslog(c)
+	if err != nil && result.CodeOf(err) == result.CodeUsage {
+		return nil, misuse("", "%s: %w", flagValue("syslog", f.at), cause(err))
+	}
+	return s, err
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -63,7 +62,7 @@ func Syslog(c SyslogConfig) (*SyslogSink, error) {
 	}
 	format := cmp.Or(c.Format, RFC3164)
 	if format != RFC3164 && format != RFC5424 {
-		return nil, usage("syslog format %q: there are %s and %s", c.Format, RFC3164, RFC5424)
+		return nil, usage(fmt.Sprintf("syslog format %q", c.Format), "there are %s and %s", RFC3164, RFC5424)
 	}
 	host := c.Host
 	if host == "" {
@@ -87,8 +86,8 @@ func Syslog(c SyslogConfig) (*SyslogSink, error) {
 	return s, nil
 }
 
-func usage(format string, args ...any) error {
-	return &result.Error{Word: result.CodeUsage, Text: fmt.Sprintf(format, args...)}
+func usage(what, format string, args ...any) error {
+	return &result.Error{Word: result.CodeUsage, Text: what, Err: fmt.Errorf(format, args...)}
 }
 
 // Put implements result.Sink.
@@ -151,13 +150,14 @@ func (s *SyslogSink) Close() error {
 
 // newSyslogLine reads the address.
 func newSyslogLine(c SyslogConfig) (*syslogLine, error) {
+	what := fmt.Sprintf("syslog address %q", c.Address)
 	where := c.Address
 	if !strings.Contains(where, "://") {
 		where = "udp://" + where
 	}
 	u, err := url.Parse(where)
 	if err != nil || u.Hostname() == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
-		return nil, usage("syslog address %q: give udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT", c.Address)
+		return nil, usage(what, "not an address; give HOST:PORT, udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT")
 	}
 	line := &syslogLine{url: u.Scheme + "://" + u.Host, log: c.Logger}
 	if line.log == nil {
@@ -171,10 +171,10 @@ func newSyslogLine(c SyslogConfig) (*syslogLine, error) {
 		line.network, port = "tcp", cmp.Or(u.Port(), "6514")
 		line.tls = tlsConfig(c.TLS, u.Hostname())
 	default:
-		return nil, usage("syslog address %q: %s is not known, use udp, tcp or tls", c.Address, u.Scheme)
+		return nil, usage(what, "%s is not known; give udp, tcp or tls", u.Scheme)
 	}
 	if _, err := net.LookupPort(line.network, port); err != nil {
-		return nil, errors.Join(usage("syslog address %q: no such port: %s", c.Address, port), err)
+		return nil, usage(what, "no such port: %s; give 1 to 65535", port)
 	}
 	line.address = net.JoinHostPort(u.Hostname(), port)
 	return line, nil

@@ -21,6 +21,8 @@ type TextConfig struct {
 	Many    bool      // runs may mix, as at a server: each line begins with the peer
 	Verbose bool      // remarks that are no warnings, too
 	Notes   io.Writer // where remarks go, such as os.Stderr; nil is among the results
+	// ColorNotes is Color for Notes, which may be another terminal, or none.
+	ColorNotes bool
 }
 
 // A TextSink writes lines for a person.
@@ -49,7 +51,7 @@ func (s *TextSink) Put(e result.Event) {
 	switch e := e.(type) {
 	case result.Begin:
 		s.runs[e.Run] = &textRun{begin: e}
-		s.print(&e, heading(e))
+		s.print(&e, s.c.heading(e))
 	case result.Interval:
 		s.interval(e)
 	case result.Note:
@@ -95,9 +97,12 @@ func peerOf(b result.Begin) string {
 
 // heading tells what was agreed, such as "btest client: download over UDP,
 // 192.0.2.1:2000, 10.0 s, at most 100.00 Mbit/s, login md5 as ann".
-func heading(b result.Begin) string {
+func (c TextConfig) heading(b result.Begin) string {
 	var t strings.Builder
-	fmt.Fprintf(&t, "%s %s: %s, %s", clean(b.Protocol), b.Role, way(b), peerOf(b))
+	fmt.Fprintf(&t, "%s %s: %s", clean(b.Protocol), b.Role, way(b))
+	if !c.Many { // else the line begins with the peer
+		t.WriteString(", " + peerOf(b))
+	}
 	if b.Streams > 1 {
 		t.WriteString(", " + formatCount(b.Streams, "stream"))
 	}
@@ -203,11 +208,13 @@ func (s *TextSink) oneWay(run *textRun, i result.Interval) string {
 	if run == nil || run.begin.Transport != result.UDP {
 		return t
 	}
-	lost := "lost " + lossText(i.Received)
-	if d := disorder(i.Received); d != "" {
-		lost += ", " + d
+	if i.Direction == receive(i.Role) || i.Received != nil && i.Received.Lost != nil {
+		lost := "lost " + lossText(i.Received)
+		if d := disorder(i.Received); d != "" {
+			lost += ", " + d
+		}
+		t += fmt.Sprintf("  %-8s", lost)
 	}
-	t += fmt.Sprintf("  %-8s", lost)
 	both := result.Total{Sent: i.Sent, Received: i.Received, Elapsed: elapsed}
 	if d := differ(&both); d != nil && math.Abs(*d) > differMuch {
 		t += "  there " + orUnknown(rateOf(i.Remote(), elapsed), FormatRate)
@@ -267,9 +274,13 @@ func (s *TextSink) note(n result.Note) {
 	if n.Level != result.Warning && !s.c.Verbose {
 		return
 	}
+	colours := s.c
+	if s.c.Notes != nil {
+		colours.Color = s.c.ColorNotes
+	}
 	word := "note"
 	if n.Level == result.Warning {
-		word = s.c.paint(yellow, "warning")
+		word = colours.paint(yellow, "warning")
 	}
 	line := word + ": " + clean(n.Text)
 	if run := s.runs[n.Run]; s.c.Many && run != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sonde-net/sonde/result"
 )
@@ -16,6 +17,7 @@ func TestText(t *testing.T) {
 		events []result.Event
 	}{
 		{"text-udp-both.txt", TextConfig{}, udpBoth()},
+		{"text-verbose.txt", TextConfig{Verbose: true}, udpBoth()},
 		{"text-tcp-lost.txt", TextConfig{Streams: true, Many: true, Verbose: true}, tcpLost()},
 		{"text-colour.txt", TextConfig{Color: true}, udpBoth()},
 		{"text-refused.txt", TextConfig{}, refused()},
@@ -120,6 +122,48 @@ func TestSummaryOfMachines(t *testing.T) {
 	}
 }
 
+// A change that the figures cannot tell has no sign.
+func TestAddedText(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "no more", -26 * us: "no more", 40 * us: "no more", 60 * us: "0.1 ms more", -60 * us: "0.1 ms less", 31_800 * us: "31.8 ms more",
+	} {
+		if got := addedText(d); got != want {
+			t.Errorf("addedText(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+// What is the same of both directions is said once.
+func TestSaidOnce(t *testing.T) {
+	for text, want := range map[string]string{
+		"download: not known: x; upload: not known: x": "not known: x",
+		"download: not known: x; upload: not known: y": "download: not known: x; upload: not known: y",
+		"upload: not known: x":                         "upload: not known: x",
+		"the path is full":                             "the path is full",
+	} {
+		if got := once(text); got != want {
+			t.Errorf("once(%q) = %q, want %q", text, got, want)
+		}
+	}
+	short := &result.Steady{Confidence: tooShort}
+	s := &sheet{}
+	s.steady(result.Begin{Direction: result.Both}, result.End{Down: &result.Total{Steady: short}, Up: &result.Total{Steady: short}})
+	if got, want := s.String(), "  steady    too short to tell\n"; got != want {
+		t.Errorf("steady = %q, want %q", got, want)
+	}
+}
+
+// Standard error may be a file while standard output is a terminal.
+func TestNotesHaveColoursOfTheirOwn(t *testing.T) {
+	for _, tt := range []struct{ color, notes, want bool }{{true, false, false}, {false, true, true}} {
+		var notes bytes.Buffer
+		put(Text(&bytes.Buffer{}, TextConfig{Color: tt.color, Notes: &notes, ColorNotes: tt.notes}), udpBoth())
+		if got := strings.Contains(notes.String(), "\x1b["); got != tt.want {
+			t.Errorf("Color %v, ColorNotes %v: escape codes in the notes: %v, want %v", tt.color, tt.notes, got, tt.want)
+		}
+	}
+}
+
 // Remarks are made when sender and receiver are more than 5 % apart, either way.
 func TestSummaryOfDifference(t *testing.T) {
 	for _, tt := range []struct {
@@ -129,7 +173,7 @@ func TestSummaryOfDifference(t *testing.T) {
 		{1000, 1000, ""}, {1000, 951, ""}, {1000, 500, "50.0 % less"}, {1000, 2000, "100 % more"}, {0, 1000, ""},
 	} {
 		s := &sheet{}
-		s.remark(&result.Total{Sent: &result.View{Bytes: tt.sent}, Received: &result.View{Bytes: tt.received}, Elapsed: 1e9})
+		s.remark("", &result.Total{Sent: &result.View{Bytes: tt.sent}, Received: &result.View{Bytes: tt.received}, Elapsed: 1e9})
 		if got := s.String(); tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 			t.Errorf("sent %d, received %d: %q, want %q in it", tt.sent, tt.received, got, tt.want)
 		}
