@@ -12,7 +12,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -49,33 +48,40 @@ type Client struct {
 	random func([]byte) // fills with random octets; nil means crypto/rand
 }
 
-// Run measures and returns a Report for each session. When ctx ends early it
-// stops the sessions at the server and reports what there is: the end of ctx is
-// no error.
-func (c *Client) Run(ctx context.Context) ([]*Report, error) {
+// Run measures and puts what it finds into sink. When ctx ends early it stops
+// the sessions at the server and reports what there is: the end of ctx is no
+// error, and neither is loss, unless nothing came back at all.
+func (c *Client) Run(ctx context.Context, sink result.Sink) error {
+	r := newRun(Protocol, sink, c.Every)
+	return r.end(ctx, c.measure(ctx, r))
+}
+
+func (c *Client) measure(ctx context.Context, r *run) error {
 	if err := c.Validate(); err != nil {
-		return nil, err
+		return err
 	}
 	x, err := c.connect(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer x.conn.Close()
 	defer x.closePorts()
 	for range max(1, c.Sessions) {
 		if err := x.request(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := x.start(); err != nil {
-		return nil, err
+		return err
 	}
-	err = x.measure(ctx)
-	reports := x.reports()
+	begin := result.Begin{
+		Target: c.Addr, Peer: x.peer, Local: x.local, Size: x.senders[0].size(), Account: c.KeyID, Login: x.mode.Security().String(),
+	}
+	err = r.measure(ctx, begin, x.senders...)
 	if stopErr := x.stop(err == nil); stopErr != nil {
 		x.log.Warn("stop-sessions", "err", stopErr)
 	}
-	return reports, err
+	return err
 }
 
 // An exchange is one control connection as its client sees it.
@@ -261,25 +267,6 @@ func (x *exchange) started(r wire.SetUpResponse) error {
 		x.open.Open(b[wire.ServerStartClear:])
 	}
 	return nil
-}
-
-// measure runs all senders.
-func (x *exchange) measure(ctx context.Context) error {
-	var wg sync.WaitGroup
-	errs := make([]error, len(x.senders))
-	for i, s := range x.senders {
-		wg.Go(func() { errs[i] = s.run(ctx) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-func (x *exchange) reports() []*Report {
-	var all []*Report
-	for _, s := range x.senders {
-		all = append(all, s.report())
-	}
-	return all
 }
 
 func (x *exchange) closePorts() {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp/auth"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
@@ -55,7 +56,7 @@ func TestMatrix(t *testing.T) {
 						c := &Client{Addr: addr, Mode: mode, Features: features, KeyID: "sondekey",
 							Secret: auth.NewSecret("correct horse battery staple"), Sessions: 2,
 							Probe: Probe{Count: 5, Interval: time.Millisecond, Padding: padding, DSCP: 46}}
-						reports, err := c.Run(t.Context())
+						reports, err := reportsOf(t.Context(), c)
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -63,7 +64,7 @@ func TestMatrix(t *testing.T) {
 							t.Fatalf("%d reports", len(reports))
 						}
 						for _, r := range reports {
-							if r.Sent != 5 || r.Replies != 5 || r.Lost != 0 || r.RTT == nil || r.RTT.Delay.Count != 5 || *r.Forward != 0 {
+							if r.Sent != 5 || r.Replies != 5 || r.Lost != 0 || r.RTT == nil || r.RTT.Delay.Count != 5 || *r.LostOut != 0 {
 								t.Errorf("%+v", r)
 							}
 							for why, n := range r.Dropped {
@@ -121,10 +122,11 @@ func TestPinger(t *testing.T) {
 			p := tt.pinger
 			p.Addr = startReflector(t, tt.reflector)
 			p.Count, p.Interval, p.Wait = 20, time.Millisecond, 200*time.Millisecond
-			r, err := p.Run(t.Context())
+			all, err := reportsOf(t.Context(), &p)
 			if err != nil {
 				t.Fatal(err)
 			}
+			r := all[0]
 			if r.Sent != 20 || r.Replies != tt.replies || r.Lost != 20-tt.replies {
 				t.Errorf("sent %d, %d replies, %d lost; dropped %v; reflector %v", r.Sent, r.Replies, r.Lost, r.Dropped, tt.reflector.Counts())
 			}
@@ -143,28 +145,29 @@ func TestExtensions(t *testing.T) {
 			Extensions: Extensions{Class: true, Clock: true, Location: true, FollowUp: true, Direct: true},
 			Probe:      Probe{Count: 20, Interval: time.Millisecond, DSCP: 34, Padding: 100},
 		}
-		r, err := p.Run(t.Context())
+		all, err := reportsOf(t.Context(), &p)
 		if err != nil {
 			t.Fatal(err)
 		}
+		r := all[0]
 		if r.Replies != 20 || r.Lost != 0 || r.RTT.Delay.Count != 20 {
 			t.Errorf("%+v", r)
 		}
-		for _, m := range r.Remarks {
+		for _, m := range r.remarks {
 			t.Errorf("remark %+v", m)
 		}
-		if r.ReflectorClock == nil || r.ReflectorClock.MethodIn != wire.SoftwareLocal {
-			t.Errorf("clock %+v", r.ReflectorClock)
+		if r.clock == nil || r.clock.MethodIn != wire.SoftwareLocal {
+			t.Errorf("clock %+v", r.clock)
 		}
-		if r.Direct == nil || r.Direct.SenderTransmitted != 20 || r.Direct.ReflectorReceived != 20 || r.Direct.ReflectorTransmitted != 19 {
-			t.Errorf("direct measurement %+v", r.Direct)
+		if r.direct == nil || r.direct.SenderTransmitted != 20 || r.direct.ReflectorReceived != 20 || r.direct.ReflectorTransmitted != 19 {
+			t.Errorf("direct measurement %+v", r.direct)
 		}
-		if r.SeenFrom.Addr() != netip.MustParseAddr("127.0.0.1") {
-			t.Errorf("seen from %v", r.SeenFrom)
+		if r.seenFrom.Addr() != netip.MustParseAddr("127.0.0.1") {
+			t.Errorf("seen from %v", r.seenFrom)
 		}
 		if runtime.GOOS == "linux" {
-			if *r.ClassOut != (Class{DSCP: 34}) || *r.ClassHome != (Class{DSCP: 34}) || *r.HopsOut != (Hops{}) || r.T4 != Kernel || r.SeenAt.Addr() != r.SeenFrom.Addr() {
-				t.Errorf("class %+v and %+v, hops %+v, T4 by %s, seen at %v", r.ClassOut, r.ClassHome, r.HopsOut, r.T4, r.SeenAt)
+			if *r.MarkingOut != (result.Marking{DSCP: 34}) || *r.MarkingHome != (result.Marking{DSCP: 34}) || *r.HopsOut != (result.Hops{}) || r.Stamps != "kernel-rx" || r.seenAt.Addr() != r.seenFrom.Addr() {
+				t.Errorf("class %+v and %+v, hops %+v, T4 by %s, seen at %v", r.MarkingOut, r.MarkingHome, r.HopsOut, r.Stamps, r.seenAt)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package twamp
 import (
 	"time"
 
+	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
 
@@ -72,28 +73,21 @@ func (h *hops) record(n uint8) {
 	}
 }
 
-func (h *hops) report() *Hops {
+func (h *hops) report() *result.Hops {
 	if h.n == 0 {
 		return nil
 	}
-	return &Hops{Min: h.min, Max: h.max, Changes: h.changes}
+	return &result.Hops{Min: h.min, Max: h.max, Changes: h.changes}
 }
 
 // hopsOut is what the reflector tells of the way out. It writes 255, which would
 // be no hop, also when it does not know: that is believed only if the way home
 // has none either.
-func (e *ends) hopsOut() *Hops {
+func (e *ends) hopsOut() *result.Hops {
 	if e.out.max == 0 && (e.home.n == 0 || e.home.min > 0) {
 		return nil
 	}
 	return e.out.report()
-}
-
-// Hops are how many routers packets passed on one way; a change is a change of
-// the path.
-type Hops struct {
-	Min, Max uint8
-	Changes  uint64
 }
 
 // classes are the traffic classes that packets came with.
@@ -113,15 +107,17 @@ func (c *classes) record(class uint8) {
 	}
 }
 
-func (c *classes) report() *Class {
+func (c *classes) report() *result.Marking {
 	if c.n == 0 {
 		return nil
 	}
-	return &Class{DSCP: c.first >> 2, ECN: c.first & 3, Other: c.other}
+	return &result.Marking{DSCP: c.first >> 2, ECN: c.first & 3, Other: c.other}
 }
 
-// A Class is how packets were marked when they came.
-type Class struct {
-	DSCP, ECN uint8
-	Other     uint64 // packets that were marked in another way
+// stamps says who took our two timestamps of the latest exchange.
+func (e *ends) stamps() string {
+	if e.source == Kernel {
+		return "kernel-rx"
+	}
+	return "user"
 }

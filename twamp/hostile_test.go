@@ -73,7 +73,7 @@ func TestHostileServer(t *testing.T) {
 					}
 				}()
 				start := time.Now()
-				_, err := c.Run(t.Context())
+				err := c.Run(t.Context(), nil)
 				there.Close()
 				if err == nil || !strings.Contains(err.Error(), tt.text) || result.CodeOf(err) != tt.code {
 					t.Errorf("Run: %v (%s), want %q (%s)", err, result.CodeOf(err), tt.text, tt.code)
@@ -418,7 +418,7 @@ func TestWrongKeys(t *testing.T) {
 			at := netip.MustParseAddrPort("192.0.2.1:862")
 			c.Addr, c.Mode = "192.0.2.1", wire.Authenticated
 			c.Dial = func(context.Context, string, string) (net.Conn, error) { return ended{heard, at, at}, nil }
-			_, err := c.Run(t.Context())
+			err := c.Run(t.Context(), nil)
 			if result.ExitCode(err) != 4 || !strings.Contains(result.HintOf(err), "key") {
 				t.Errorf("Run: %v, exit %d", err, result.ExitCode(err))
 			}
@@ -466,7 +466,7 @@ func TestFlippedControlBits(t *testing.T) {
 				Dial: func(context.Context, string, string) (net.Conn, error) {
 					return ended{&flipping{Conn: here, bit: wire.SetUpResponseLen*8 + bit}, at, at}, nil
 				}}
-			if _, err := c.Run(t.Context()); err == nil {
+			if err := c.Run(t.Context(), nil); err == nil {
 				t.Errorf("bit %d: Run ended well", bit)
 			}
 			// A broken first block has no length any more; the rest fails its HMAC.

@@ -20,7 +20,7 @@ func between(first, last uint64, p testnet.Pick) testnet.Pick {
 }
 
 // pingOver sends n STAMP packets from a host behind the two links to a reflector.
-func pingOver(t *testing.T, n int, up, down testnet.Link) (*Report, *testnet.Host) {
+func pingOver(t *testing.T, n int, up, down testnet.Link) (*report, *testnet.Host) {
 	t.Helper()
 	var network testnet.Network
 	here := network.Host(up, down, "192.0.2.1")
@@ -33,15 +33,15 @@ func pingOver(t *testing.T, n int, up, down testnet.Link) (*Report, *testnet.Hos
 	done := make(chan error, 1)
 	go func() { done <- (&Reflector{}).Serve(ctx, c) }()
 	p := Pinger{Addr: "192.0.2.2", ListenPacket: here.ListenPacket, Probe: Probe{Count: n, Interval: 10 * time.Millisecond}}
-	r, err := p.Run(t.Context())
+	all, err := reportsOf(t.Context(), &p)
 	if err != nil {
-		t.Error(err)
+		t.Fatal(err)
 	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	return r, here
+	return all[0], here
 }
 
 // What was measured is what the network did, in the right direction.
@@ -62,7 +62,7 @@ func TestNetworkFaults(t *testing.T) {
 				tt.up.Delay, tt.down.Delay = 3*time.Millisecond, 7*time.Millisecond
 				r, here := pingOver(t, n, tt.up, tt.down)
 				up, down := here.Up.Counts(), here.Down.Counts()
-				if r.Forward == nil || r.DuplicateForward == nil || r.ReorderedForward == nil {
+				if r.LostOut == nil || r.DuplicateOut == nil || r.ReorderedOut == nil {
 					t.Fatalf("not told: %+v", r)
 				}
 				for _, f := range []struct {
@@ -71,20 +71,20 @@ func TestNetworkFaults(t *testing.T) {
 				}{
 					{"sent", r.Sent, n},
 					{"lost", r.Lost, up.Lost + down.Lost},
-					{"lost out", *r.Forward, up.Lost},
-					{"lost home", *r.Backward, down.Lost},
-					{"unattributed", *r.Unattributed, 0},
-					{"doubled out", *r.DuplicateForward, up.Duplicated},
-					{"reordered out", r.ReorderedForward.Reordered, up.Reordered},
-					{"reordered home", r.ReorderedBackward.Reordered, down.Reordered},
+					{"lost out", *r.LostOut, up.Lost},
+					{"lost home", *r.LostHome, down.Lost},
+					{"unattributed", *r.LostEither, 0},
+					{"doubled out", *r.DuplicateOut, up.Duplicated},
+					{"reordered out", r.ReorderedOut.Reordered, up.Reordered},
+					{"reordered home", r.ReorderedHome.Reordered, down.Reordered},
 					{"late", r.Late, 0},
 				} {
 					if f.got != f.want {
 						t.Errorf("%s: %d, the network says %d", f.what, f.got, f.want)
 					}
 				}
-				if tt.up.Duplicate == nil && *r.DuplicateBackward != down.Duplicated {
-					t.Errorf("doubled home: %d, the network says %d", *r.DuplicateBackward, down.Duplicated)
+				if tt.up.Duplicate == nil && *r.DuplicateHome != down.Duplicated {
+					t.Errorf("doubled home: %d, the network says %d", *r.DuplicateHome, down.Duplicated)
 				}
 				if d := r.RTT.Delay; (d.Min-10*time.Millisecond).Abs() > 2 || (d.P50-10*time.Millisecond).Abs() > 20*time.Microsecond {
 					t.Errorf("RTT %+v, the line takes 10ms", d)
@@ -142,14 +142,14 @@ func TestPathDies(t *testing.T) {
 		time.AfterFunc(5*time.Second, there.Unplug)
 		c := &Client{Addr: "192.0.2.2", Dial: here.DialContext, ListenPacket: here.ListenPacket, Probe: Probe{Count: 100}}
 		start := time.Now()
-		r, err := c.Run(t.Context())
+		r, err := reportsOf(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(start); took > 15*time.Second {
 			t.Errorf("took %v", took)
 		}
-		if got := r[0]; got.Sent != 100 || got.Replies < 45 || got.Replies > 55 || *got.Unattributed != got.Lost {
+		if got := r[0]; got.Sent != 100 || got.Replies < 45 || got.Replies > 55 || *got.LostEither != got.Lost {
 			t.Errorf("%+v", got)
 		}
 		stop()
@@ -185,7 +185,7 @@ func TestInterrupted(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		c := &Client{Addr: "192.0.2.2", Dial: here.DialContext, ListenPacket: here.ListenPacket, Probe: Probe{Count: -1}}
-		r, err := c.Run(ctx)
+		r, err := reportsOf(ctx, c)
 		if err != nil {
 			t.Fatal(err)
 		}

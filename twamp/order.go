@@ -1,6 +1,10 @@
 package twamp
 
-import "sort"
+import (
+	"sort"
+
+	"github.com/sonde-net/sonde/result"
+)
 
 // An order counts packets that came after one with a higher number: RFC 4737,
 // sections 3 and 4.2.1. The zero order is ready to use.
@@ -38,13 +42,6 @@ func (o *order) record(seq uint64) {
 	o.extent = max(o.extent, at-o.peaks[first].at)
 }
 
-func (o *order) reordering() Reordering {
-	return Reordering{Packets: o.n, Reordered: o.reordered, Extent: o.extent}
-}
-
-// Reordering tells how many of so many packets came after a later one.
-type Reordering struct {
-	Packets   uint64
-	Reordered uint64
-	Extent    uint64 // most positions that one came late
+func (o *order) reordering() result.Reordering {
+	return result.Reordering{Packets: o.n, Reordered: o.reordered, Extent: o.extent}
 }

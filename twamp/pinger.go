@@ -29,14 +29,24 @@ type Pinger struct {
 	Log          *slog.Logger     // nil means none
 }
 
-// Run measures and returns what there is when it is over or ctx ends.
-func (g *Pinger) Run(ctx context.Context) (*Report, error) {
+// Run measures and puts what it finds into sink. The end of ctx is no error, and
+// neither is loss, unless nothing came back at all.
+func (g *Pinger) Run(ctx context.Context, sink result.Sink) error {
+	protocol := StampProtocol
+	if g.Light {
+		protocol = LightProtocol
+	}
+	r := newRun(protocol, sink, g.Every)
+	return r.end(ctx, g.measure(ctx, r))
+}
+
+func (g *Pinger) measure(ctx context.Context, r *run) error {
 	if err := g.Validate(); err != nil {
-		return nil, err
+		return err
 	}
 	to, err := g.resolve(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	from := g.Source
 	if !from.Addr().IsValid() {
@@ -47,7 +57,7 @@ func (g *Pinger) Run(ctx context.Context) (*Report, error) {
 	}
 	p, err := openPort(ctx, g.ListenPacket, from)
 	if err != nil {
-		return nil, &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("udp socket at %v", from), Err: err}
+		return &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("udp socket at %v", from), Err: err}
 	}
 	defer p.close()
 	s := &sender{probe: g.Probe, port: p, to: to, ssid: g.SSID, layout: wire.Layout{STAMP: !g.Light}, extensions: g.Extensions}
@@ -56,8 +66,7 @@ func (g *Pinger) Run(ctx context.Context) (*Report, error) {
 		s.layout.Keyed = true
 		s.sealStamp, s.openStamp = auth.NewStamp(g.Key), auth.NewStamp(g.Key)
 	}
-	err = s.run(ctx)
-	return s.report(), err
+	return r.measure(ctx, result.Begin{Target: g.Addr, Peer: to, Local: p.localAddr(), Size: s.size(), Login: "none"}, s)
 }
 
 // resolve finds the reflector's address.

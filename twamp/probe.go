@@ -23,6 +23,7 @@ type Probe struct {
 	PTP      bool          // timestamps in the PTP format
 
 	Source netip.AddrPort // to send from; the zero AddrPort leaves it to the system
+	Every  time.Duration  // between intervals in the result; 0 means 1s
 	Record func(Sample)   // is told of each answered packet; may be nil
 }
 

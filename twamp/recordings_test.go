@@ -344,7 +344,7 @@ func replayClient(t *testing.T, r recording) {
 	here, there := net.Pipe()
 	c.Dial = func(_ context.Context, _, _ string) (net.Conn, error) { return ended{here, at, at}, nil }
 	done := make(chan error, 1)
-	go func() { _, err := c.Run(t.Context()); done <- err }()
+	go func() { done <- c.measure(t.Context(), newRun(Protocol, nil, 0)) }()
 	for i, m := range r.Control {
 		there.SetDeadline(time.Now().Add(10 * time.Second))
 		if m.Dir == "server>client" {
@@ -435,7 +435,7 @@ func TestLightReplay(t *testing.T) {
 				t.Errorf("%+v", report)
 			}
 			if !hasRemark(report, "reflector_one_stamp") {
-				t.Errorf("remarks %v", report.Remarks)
+				t.Errorf("remarks %v", report.remarks)
 			}
 		})
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp/auth"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
@@ -71,16 +72,28 @@ func (s *sender) run(ctx context.Context) error {
 }
 
 // report sums up a session that is over.
-func (s *sender) report() *Report {
+func (s *sender) report() *report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pending := s.tally.finish(time.Now())
 	r := s.tally.report(s.own)
-	r.Pending, r.SID, r.LateSent, r.Lateness = pending, s.sid, s.lateSent, s.lateness
+	r.Pending, r.sid, r.LateSent, r.Lateness = pending, s.sid, s.lateSent, s.lateness
 	s.told.report(r)
+	r.Asked = float64(time.Second) / float64(s.probe.interval())
 	r.Dropped["foreign"], r.Dropped["short"], r.Dropped["bad_hmac"], r.Dropped["unsent"] = s.foreign, s.short, s.badHMAC, s.unsent
 	return r
 }
+
+// interval is what was found out since the call before.
+func (s *sender) interval() result.RoundTrips {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tally.settle(time.Now())
+	return s.tally.interval()
+}
+
+// size is how long the packets are.
+func (s *sender) size() int { return len(s.packet()) }
 
 // waiter waits as exactly as the port is real. It may lock the goroutine to its
 // thread for good.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
 
@@ -160,27 +161,27 @@ func parsed[T any](v T, err error) (*T, error) {
 }
 
 // report adds what the reflector told to r.
-func (o *told) report(r *Report) {
+func (o *told) report(r *report) {
 	if o.class != nil {
-		r.ClassOut = &Class{DSCP: o.class.Arrived, ECN: o.class.ECN}
+		r.MarkingOut = &result.Marking{DSCP: o.class.Arrived, ECN: o.class.ECN}
 		if o.class.Refused != 0 {
-			r.Remarks = append(r.Remarks, Remark{"class_refused", "the reflector does not send its replies with the DSCP that was asked for"})
+			r.note("class_refused", "the reflector does not send its replies with the DSCP that was asked for")
 		}
 	}
-	r.ReflectorClock, r.Direct = o.clock, o.direct
+	r.clock, r.direct = o.clock, o.direct
 	if o.src.Addr().IsValid() {
-		r.SeenFrom = o.src
+		r.seenFrom = o.src
 	}
 	if o.dst.Addr().IsValid() {
-		r.SeenAt = o.dst
+		r.seenAt = o.dst
 	}
 	if len(o.unknown) > 0 {
-		r.Remarks = append(r.Remarks, Remark{"extensions_unknown", "the reflector does not know all STAMP extensions that were asked for"})
+		r.note("extensions_unknown", "the reflector does not know all STAMP extensions that were asked for")
 	}
 	if o.malformed > 0 {
-		r.Remarks = append(r.Remarks, Remark{"extensions_malformed", "replies had malformed extensions, such as those of a TWAMP Light reflector, which sends them back in another place"})
+		r.note("extensions_malformed", "replies had malformed extensions, such as those of a TWAMP Light reflector, which sends them back in another place")
 	}
 	if o.unintegral > 0 {
-		r.Remarks = append(r.Remarks, Remark{"extensions_changed", "the HMAC over the extensions was wrong, here or at the reflector"})
+		r.note("extensions_changed", "the HMAC over the extensions was wrong, here or at the reflector")
 	}
 }

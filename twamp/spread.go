@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/internal/stat"
+	"github.com/sonde-net/sonde/result"
 )
 
 // A spread is a distribution of delays that may be negative or hours off, as
@@ -35,6 +36,13 @@ func (s *spread) record(d time.Duration) {
 	}
 }
 
+// reset empties s and keeps its memory.
+func (s *spread) reset() {
+	s.n, s.sum = 0, 0
+	s.above.Reset()
+	s.below.Reset()
+}
+
 // quantile returns the least value that the share q of all stays below or
 // equals: the nearest rank. It is false while s is empty.
 func (s *spread) quantile(q float64) (time.Duration, bool) {
@@ -58,36 +66,28 @@ func (s *spread) quantile(q float64) (time.Duration, bool) {
 }
 
 // distribution returns the figures less origin, or nil while s is empty.
-func (s *spread) distribution(origin time.Duration) *Distribution {
+func (s *spread) distribution(origin time.Duration) *result.Distribution {
 	if s.n == 0 {
 		return nil
 	}
-	d := &Distribution{
+	d := &result.Distribution{
 		Count: s.n, Min: s.min - origin, Max: s.max - origin,
 		Mean: s.base + time.Duration(s.sum/float64(s.n)) - origin,
 	}
-	for _, p := range d.quantiles() {
+	for _, p := range quantilesOf(d) {
 		v, _ := s.quantile(p.q)
 		*p.to = v - origin
 	}
 	return d
 }
 
-// A Distribution is of delays or of their variation. Quantiles are nearest
-// ranks: of fewer than 100/(100-q) values the q-th percentile is the greatest.
-type Distribution struct {
-	Count              uint64
-	Min, Mean, Max     time.Duration
-	P50, P75, P90, P95 time.Duration
-	P99, P999, P9999   time.Duration
-}
-
+// A quantileOf is one quantile and where it goes.
 type quantileOf struct {
 	q  float64
 	to *time.Duration
 }
 
-func (d *Distribution) quantiles() []quantileOf {
+func quantilesOf(d *result.Distribution) []quantileOf {
 	return []quantileOf{
 		{0.50, &d.P50}, {0.75, &d.P75}, {0.90, &d.P90}, {0.95, &d.P95}, {0.99, &d.P99}, {0.999, &d.P999}, {0.9999, &d.P9999},
 	}
@@ -113,18 +113,10 @@ func (v *ipdv) record(d time.Duration) {
 	v.sum += math.Abs(float64(d))
 }
 
-func (v *ipdv) variation() *Variation {
+func (v *ipdv) variation() *result.Variation {
 	if v.n == 0 {
 		return nil
 	}
 	p95, _ := v.abs.Quantile(0.95)
-	return &Variation{Count: v.n, Min: v.min, Max: v.max, MeanAbs: time.Duration(v.sum / float64(v.n)), P95Abs: min(p95, max(v.max, -v.min))}
-}
-
-// A Variation is the difference of the delays of neighbours: RFC 3393.
-type Variation struct {
-	Count    uint64
-	Min, Max time.Duration // with sign: negative means that the second was faster
-	MeanAbs  time.Duration
-	P95Abs   time.Duration
+	return &result.Variation{Count: v.n, Min: v.min, Max: v.max, MeanAbs: time.Duration(v.sum / float64(v.n)), P95Abs: min(p95, max(v.max, -v.min))}
 }

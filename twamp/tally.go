@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/internal/stat"
+	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
 
@@ -35,6 +36,8 @@ type tally struct {
 	reflector             spread // time between T2 and T3
 	zeroTime              uint64 // replies with T2 = T3
 	odd                   uint64 // replies whose T2 and T3 cannot be right
+	recent                spread // RTTs since the latest interval
+	told                  figures
 	clock                 offsets
 	far                   ends
 
@@ -223,6 +226,7 @@ func (t *tally) measure(one *sent, p wire.Reply, a arrival) {
 	}
 	one.out, one.home = t2.Sub(one.at.Round(0)), a.At.Round(0).Sub(t3)
 	t.rtt.arrived(one.at, one.rtt)
+	t.recent.record(one.rtt)
 	t.gross.delay.record(gross)
 	t.out.arrived(one.at, one.out)
 	t.home.arrived(one.at, one.home)
@@ -299,6 +303,28 @@ func (t *tally) finish(now time.Time) (pending uint64) {
 	}
 	t.losses.settle(now, t.lostBelow)
 	return pending
+}
+
+// figures that an interval gives as a difference.
+type figures struct{ replies, lost, late, twice uint64 }
+
+// interval returns what was found out since the call before. Each packet is in
+// the interval in which its fate became known, so that the sum over all is what
+// the report says.
+func (t *tally) interval() result.RoundTrips {
+	now := figures{t.replies, t.lost, t.late, t.twice}
+	r := result.RoundTrips{
+		Replies: now.replies - t.told.replies, Lost: now.lost - t.told.lost,
+		Late: now.late - t.told.late, Duplicate: now.twice - t.told.twice,
+		Pending: t.next - t.replies - t.lost,
+	}
+	r.Sent = r.Replies + r.Lost
+	if d := t.recent.distribution(0); d != nil {
+		r.RTT = &result.Path{Delay: *d, PDV: *t.recent.distribution(t.recent.min)}
+	}
+	t.told = now
+	t.recent.reset()
+	return r
 }
 
 // outstanding is how many packets may still be answered in time.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
 
@@ -173,10 +174,10 @@ func TestTallyKnowsWhatThePathDid(t *testing.T) {
 			book := tally{wait: 50 * time.Millisecond, counts: true}
 			want := tt.path.run(5000, &book)
 			r := book.report(wire.NewErrorEstimate(time.Microsecond, true, false))
-			if r.Forward == nil || r.Backward == nil || r.DuplicateForward == nil || r.ReorderedForward == nil {
+			if r.LostOut == nil || r.LostHome == nil || r.DuplicateOut == nil || r.ReorderedOut == nil {
 				t.Fatalf("not told: %+v", r)
 			}
-			got := truth{*r.Forward, *r.Backward, *r.DuplicateForward, *r.DuplicateBackward, r.ReorderedForward.Reordered, r.ReorderedBackward.Reordered}
+			got := truth{*r.LostOut, *r.LostHome, *r.DuplicateOut, *r.DuplicateHome, r.ReorderedOut.Reordered, r.ReorderedHome.Reordered}
 			if tt.path.restart > 0 || tt.path.first > 1<<31 {
 				got.reorderedHome, want.reorderedHome = 0, 0 // inversions knows nothing of it
 			}
@@ -206,7 +207,7 @@ func TestTallyKnowsWhatThePathDid(t *testing.T) {
 			if r.Sent != 5000 || r.Replies+r.Lost != 5000 || r.Pending != 0 {
 				t.Errorf("sent %d, %d replies, %d lost", r.Sent, r.Replies, r.Lost)
 			}
-			if r.HopsOut == nil || *r.HopsOut != (Hops{5, 5, 0}) || *r.HopsHome != (Hops{4, 4, 0}) {
+			if r.HopsOut == nil || *r.HopsOut != (result.Hops{Min: 5, Max: 5}) || *r.HopsHome != (result.Hops{Min: 4, Max: 4}) {
 				t.Errorf("hops %+v, %+v", r.HopsOut, r.HopsHome)
 			}
 		})
@@ -217,22 +218,22 @@ func TestTallyOfStatelessReflector(t *testing.T) {
 	book := tally{wait: 50 * time.Millisecond}
 	path{echo: true, lossOut: 0.03, lossHome: 0.05, twiceHome: 0.01}.run(5000, &book)
 	r := book.report(wire.UnknownError)
-	if r.Forward != nil || r.Backward != nil || r.Unattributed != nil || r.DuplicateForward != nil {
+	if r.LostOut != nil || r.LostHome != nil || r.LostEither != nil || r.DuplicateOut != nil {
 		t.Errorf("directions are told: %+v", r)
 	}
 	if !hasRemark(r, "reflector_stateless") {
-		t.Errorf("remarks: %v", r.Remarks)
+		t.Errorf("remarks: %v", r.remarks)
 	}
 	clean := tally{wait: 50 * time.Millisecond}
 	path{echo: true}.run(100, &clean)
-	if r := clean.report(wire.UnknownError); r.Forward == nil || *r.Forward != 0 || *r.Backward != 0 {
-		t.Errorf("without loss: %v, %v", r.Forward, r.Backward)
+	if r := clean.report(wire.UnknownError); r.LostOut == nil || *r.LostOut != 0 || *r.LostHome != 0 {
+		t.Errorf("without loss: %v, %v", r.LostOut, r.LostHome)
 	}
 }
 
-func hasRemark(r *Report, code string) bool {
-	for _, one := range r.Remarks {
-		if one.Code == code {
+func hasRemark(r *report, code string) bool {
+	for _, one := range r.remarks {
+		if one.code == code {
 			return true
 		}
 	}
@@ -295,7 +296,7 @@ func TestTallyLateAndBogus(t *testing.T) {
 	reply(2, 10*time.Second) // later than remembered
 	book.finish(start.Add(20 * time.Second))
 	r := book.report(wire.UnknownError)
-	if r.Sent != 4 || r.Replies != 2 || r.Lost != 2 || r.Late != 2 || r.Dropped["bogus"] != 2 || r.LossRuns != 1 || r.LongestRun != 2 {
+	if r.Sent != 4 || r.Replies != 2 || r.Lost != 2 || r.Late != 2 || r.Dropped["bogus"] != 2 || r.LossRuns.Count != 1 || r.LossRuns.Longest != 2 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -421,8 +422,8 @@ func TestTallyFollowUp(t *testing.T) {
 	}
 	book.finish(start.Add(time.Minute))
 	r := book.report(wire.UnknownError)
-	if r.FollowUps != 98 || r.RTT.Delay.Count != 100 {
-		t.Errorf("%d follow-ups, %d delays", r.FollowUps, r.RTT.Delay.Count)
+	if r.followUps != 98 || r.RTT.Delay.Count != 100 {
+		t.Errorf("%d follow-ups, %d delays", r.followUps, r.RTT.Delay.Count)
 	}
 	if d := r.RTT.Delay; (d.P95-2*time.Millisecond).Abs() > time.Microsecond || (d.Max-2*time.Millisecond-sendLag).Abs() > time.Microsecond {
 		t.Errorf("RTT %+v, want 2ms, and 50µs more for the two without", d)
