@@ -57,24 +57,28 @@ func (r *run) measure(ctx context.Context, b result.Begin, senders ...*sender) e
 	return errors.Join(errs...)
 }
 
-// intervals puts what each session did, until over is closed.
+// intervals puts what each session did, until over is closed, and then the rest.
 func (r *run) intervals(over <-chan struct{}) {
 	ticker := time.NewTicker(r.every)
 	defer ticker.Stop()
-	for seq := 1; ; seq++ {
-		start := time.Since(r.began)
+	var start time.Duration
+	for seq, last := 1, false; !last; seq++ {
 		select {
 		case <-over:
-			return
+			last = true
 		case <-ticker.C:
 		}
+		end := time.Since(r.began)
 		for n, s := range r.senders {
 			trips := s.interval()
+			if last && trips.Sent == 0 {
+				continue
+			}
 			r.sink.Put(result.Interval{
-				Head: r.now(), Seq: seq, Direction: result.Both, Stream: n,
-				Start: start, End: time.Since(r.began), RoundTrips: &trips,
+				Head: r.now(), Seq: seq, Direction: result.Both, Stream: n, Start: start, End: end, RoundTrips: &trips,
 			})
 		}
+		start = end
 	}
 }
 

@@ -70,7 +70,7 @@ func TestEvents(t *testing.T) {
 				}
 			}
 		}
-		if all := e.RoundTrips[0]; sum.Sent > all.Sent || sum.Sent < all.Sent*9/10 || all.Sent != 1000 || all.Lost == 0 || *all.LostHome != all.Lost || *all.LostOut != 0 {
+		if all := e.RoundTrips[0]; sum.Sent != 1000 || sum.Lost != all.Lost || sum.Replies != all.Replies || all.Sent != 1000 || all.Lost == 0 || *all.LostHome+*all.LostEither != all.Lost || *all.LostEither > 1 {
 			t.Errorf("intervals %+v, all %+v", sum, all)
 		}
 	})
