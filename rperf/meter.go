@@ -28,6 +28,15 @@ type meter struct {
 	busy    mean
 }
 
+// shortest is how long the last interval is at least, when something was
+// counted after the one before it.
+const shortest = time.Millisecond
+
+// last ends the last interval: what was counted until now must be in it.
+func (m *meter) last(at time.Time) {
+	m.close(m.start.Add(max(at.Sub(m.start), m.before+shortest)))
+}
+
 // close ends an interval at a moment.
 func (m *meter) close(at time.Time) {
 	end := at.Sub(m.start)

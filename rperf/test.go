@@ -236,9 +236,9 @@ func (t *test) finish(cause error) result.End {
 	switch at := t.last(); {
 	case at.IsZero(): // nothing was measured
 	case !t.sends && at.After(t.meter.start) && at.Before(now):
-		t.meter.close(at) // a receiver waited since then
+		t.meter.last(at) // a receiver waited since then
 	default:
-		t.meter.close(now)
+		t.meter.last(now)
 	}
 	end := t.meter.end(time.Now())
 	end.Reason, end.Err = t.explain(context.Cause(t.ctx))

@@ -1,0 +1,456 @@
+package iperf3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/iperf3/auth"
+	"github.com/sonde-net/sonde/iperf3/wire"
+	"github.com/sonde-net/sonde/result"
+)
+
+// A session is one test as the server sees it, from the cookie to the End.
+type session struct {
+	server  *Server
+	hub     *hub
+	ctrl    *control
+	peer    netip.AddrPort
+	cookie  wire.Cookie
+	ctx     context.Context // the server's: it outlives the test
+	account string
+	params  wire.Parameters
+	grant   *admit.Grant
+	plan    *plan
+	test    *test
+	output  *output // what we print, if the client wants it; may be nil
+}
+
+// run serves the test. An error means that there was none.
+func (s *session) run(ctx context.Context) error {
+	s.ctx = ctx
+	if err := s.agree(ctx); err != nil {
+		s.refuse(err)
+		return err
+	}
+	var end result.End
+	settle := sync.OnceFunc(func() { s.settle(end) })
+	defer settle()
+	head := result.Head{Run: result.NewID(), Time: time.Now(), Protocol: Protocol, Role: result.Server}
+	s.test = newTest(ctx, head, s.server.Sink, s.server.Log.With("peer", s.peer), s.plan)
+	defer s.test.stop(nil)
+	s.test.interval, s.test.counters = s.server.Interval, s.server.Counters
+	if s.plan.budget == nil {
+		s.test.volume = s.plan.volume(s.params.Reverse)
+		s.plan.budget = s.test.volume
+	}
+	news := make(chan heard, 1)
+	if err := s.create(ctx, news); err != nil {
+		for _, f := range s.test.flows {
+			f.close()
+		}
+		return err
+	}
+	end = s.measure(news)
+	settle() // before the End is seen, so that whoever sees it finds the books in order
+	s.server.Sink.Put(end)
+	return nil
+}
+
+// agree reads the parameters and decides.
+func (s *session) agree(ctx context.Context) error {
+	if err := s.ctrl.say(wire.ParamExchange); err != nil {
+		return err
+	}
+	b, err := s.ctrl.block(ctx, "parameters", wire.MaxParameters)
+	if err != nil {
+		return err
+	}
+	if s.params, err = wire.ParseParameters(b); err != nil {
+		return err
+	}
+	if err := s.login(); err != nil {
+		return err
+	}
+	p := s.params
+	s.grant, err = s.server.Policy.Admit(ctx, admit.Request{
+		Protocol: Protocol, Account: s.account, Peer: s.peer.Addr(),
+		Transmit: p.Reverse || p.Bidirectional, Receive: !p.Reverse, Streams: p.Parallel,
+	})
+	if err != nil {
+		return err
+	}
+	s.plan = &plan{Parameters: p, rate: p.Bandwidth, budget: s.grant.Budget}
+	if err := s.checkGrant(); err != nil {
+		s.settle(result.End{})
+		return err
+	}
+	return nil
+}
+
+// login checks who the client is, if anybody has to be.
+func (s *session) login() error {
+	srv := s.server
+	if srv.Key == nil {
+		return nil
+	}
+	now := time.Now()
+	if err := srv.backoff.Check(s.peer.Addr(), now); err != nil {
+		return err
+	}
+	user, reason, err := auth.Check(srv.Key, srv.Users, s.params.AuthToken, now, srv.Skew)
+	s.account = user
+	note := result.Note{Level: result.Info, Code: result.NoteAuthSuccess,
+		Head:  result.Head{Time: now, Protocol: Protocol, Role: result.Server},
+		Text:  fmt.Sprintf("%v logged in as %q", s.peer, user),
+		Login: &result.Login{Peer: s.peer, Account: user, Method: "rsa"},
+	}
+	if err != nil {
+		srv.backoff.Failed(s.peer.Addr(), now)
+		note.Level, note.Code = result.Warning, result.NoteAuthFailure
+		note.Text = fmt.Sprintf("%v did not log in as %q: %s", s.peer, user, reason)
+		note.Login.Reason = reason
+		srv.Sink.Put(note)
+		return &result.Error{Word: result.CodeAuth, Text: reason, Err: err}
+	}
+	srv.backoff.Succeeded(s.peer.Addr())
+	srv.Sink.Put(note)
+	return nil
+}
+
+// checkGrant compares what is asked for with what is allowed. iperf3 refuses
+// what is too long or too fast; what does not say, we hold to it.
+func (s *session) checkGrant() error {
+	p, g := s.params, s.grant
+	if asked := time.Duration(p.Omit+p.Time) * time.Second; g.Time > 0 && p.Time > 0 && asked > g.Time {
+		return &limitError{wire.DurationTooLong, fmt.Sprintf("%v asked for, %v allowed", asked, g.Time)}
+	}
+	if g.Rate == 0 {
+		return nil
+	}
+	if total := p.Bandwidth * uint64(p.Parallel); total/uint64(p.Parallel) != p.Bandwidth || total > g.Rate {
+		return &limitError{wire.RateAboveLimit, fmt.Sprintf("%d bit/s for each of %d streams asked for, %d in all allowed", p.Bandwidth, p.Parallel, g.Rate)}
+	}
+	if s.plan.rate == 0 {
+		s.plan.rate = max(1, g.Rate/uint64(p.Parallel))
+	}
+	return nil
+}
+
+// A limitError says that a test is longer or faster than allowed.
+type limitError struct {
+	number wire.ErrorNumber
+	text   string
+}
+
+func (e *limitError) Error() string { return fmt.Sprintf("%v: %s", e.number, e.text) }
+
+// Code returns the stable word.
+func (e *limitError) Code() string { return result.CodeLimit }
+
+// ExitCode returns 5: refused by a limit.
+func (e *limitError) ExitCode() int { return 5 }
+
+// refuse tells the client why there is no test.
+func (s *session) refuse(err error) {
+	number := wire.UnknownMessage
+	field, isField := errors.AsType[*wire.FieldError](err)
+	over, isLimit := errors.AsType[*limitError](err)
+	_, refused := errors.AsType[*admit.RefusedError](err)
+	_, spent := errors.AsType[*admit.ExceededError](err)
+	switch {
+	case gone(err) || silent(err):
+		return
+	case isField:
+		number = field.Number()
+	case isLimit:
+		number = over.number
+	case result.CodeOf(err) == result.CodeAuth, result.CodeOf(err) == admit.TooManyLogins:
+		number = wire.NotAuthorized
+	case refused:
+		number = wire.Busy
+	case spent:
+		number = wire.RateAboveLimit
+	}
+	if err := s.ctrl.fail(number); err != nil {
+		s.server.Log.Debug("server error", "peer", s.peer, "err", err) // the close that follows says the same
+	}
+}
+
+// settle books what the test moved.
+func (s *session) settle(end result.End) {
+	if s.grant.Settle == nil {
+		return
+	}
+	var sent, received uint64
+	if v := end.Local(result.Down); v != nil {
+		sent = v.Bytes
+	}
+	if v := end.Local(result.Up); v != nil {
+		received = v.Bytes
+	}
+	s.grant.Settle(sent, received)
+}
+
+// create has the client open the streams, and starts to listen for its news.
+func (s *session) create(ctx context.Context, news chan heard) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, streamTime, errSilent)
+	defer cancel()
+	next, done, err := s.streams(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := s.ctrl.say(wire.CreateStreams); err != nil {
+		return err
+	}
+	go func() { // one state is all that may come now; later ones are read in turn
+		st, err := s.ctrl.state(s.test.ctx, "state", 0)
+		news <- heard{st, err}
+	}()
+	for n := range s.params.Streams() {
+		sends := s.params.ServerSends(n)
+		p, err := next(sends, news)
+		if err != nil {
+			return fmt.Errorf("stream %d of %d: %w", n+1, s.params.Streams(), err)
+		}
+		s.test.add(p, sends)
+	}
+	return s.ctrl.write("TEST_START", []byte{wire.TestStart.Byte(), wire.TestRunning.Byte()})
+}
+
+// streams is how the next stream is had, over TCP or UDP.
+func (s *session) streams(ctx context.Context) (next func(sends bool, news <-chan heard) (part, error), done func(), err error) {
+	if s.params.UDP {
+		ports, done, err := s.hub.await(ctx, s.peer.Addr(), s.params.Streams())
+		return func(sends bool, news <-chan heard) (part, error) {
+			select {
+			case p := <-ports:
+				if sends {
+					return s.plan.newUDPSender(p, p.from), nil
+				}
+				return s.plan.newUDPReceiver(p, p.from), nil
+			case n := <-news:
+				return nil, farewell(n)
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}, done, err
+	}
+	conns, done, err := s.server.await(s.cookie, s.params.Streams())
+	return func(sends bool, news <-chan heard) (part, error) {
+		select {
+		case conn := <-conns:
+			p, err := s.plan.newTCP(conn, sends)
+			if err != nil {
+				conn.Close()
+			}
+			return p, err
+		case n := <-news:
+			return nil, farewell(n)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}, done, err
+}
+
+// farewell is what it means that a client says something before its test is
+// over.
+func farewell(n heard) error {
+	switch {
+	case n.err != nil:
+		return n.err
+	case n.state == wire.ClientTerminate:
+		return errClientStops
+	case n.state == wire.IperfDone:
+		return errClientGivesUp
+	}
+	return protocolError(&wire.StateError{Got: n.state, Want: wire.TestEnd}, "")
+}
+
+// measure runs the data phase to its End.
+func (s *session) measure(news chan heard) result.End {
+	t := s.test
+	s.server.Sink.Put(s.beginning())
+	if s.params.GetServerOutput {
+		s.output = newOutput(s.params)
+		s.output.reporter().start(t.flows, wire.ReportHost{Host: s.peer.Addr().String(), Port: s.peer.Port()}, s.cookie, time.Now())
+	}
+	ended := t.counters.Begin()
+	defer ended()
+	defer s.limitTime()()
+	t.start(s.output.reporter())
+	t.wg.Go(s.watch)
+	over := false
+	select {
+	case n := <-news:
+		if over = n.err == nil && n.state == wire.TestEnd; !over {
+			t.stop(farewell(n))
+		}
+	case <-t.ctx.Done():
+	}
+	var far *wire.Results
+	if over {
+		var err error
+		if far, err = s.exchange(); err != nil {
+			t.stop(err)
+		}
+	} else {
+		s.giveUp()
+	}
+	e := t.finish(errOver)
+	if far != nil {
+		e.CPU.Remote = result.Some(min(100, max(0, far.CPU.Total)))
+	}
+	return e
+}
+
+// limitTime ends a test that takes longer than it said, or than it may.
+func (s *session) limitTime() (stop func()) {
+	var timers []*time.Timer
+	if p := s.params; p.Time > 0 {
+		own := time.Duration(p.Omit+p.Time)*time.Second + graceTime
+		timers = append(timers, time.AfterFunc(own, func() { s.test.stop(errExpired) }))
+	}
+	if s.grant.Time > 0 {
+		timers = append(timers, time.AfterFunc(s.grant.Time+time.Second, func() { s.test.stop(errMaxDuration) }))
+	}
+	return func() {
+		for _, t := range timers {
+			t.Stop()
+		}
+	}
+}
+
+// watch ends a test whose data stopped coming. A slow client that sends large
+// blocks is silent in between.
+func (s *session) watch() {
+	receives := false
+	for _, f := range s.test.flows {
+		receives = receives || !f.sends
+	}
+	if !receives {
+		return
+	}
+	limit := silenceTime
+	if rate := s.params.Bandwidth; rate > 0 {
+		block := time.Duration(float64(s.params.Length) * 8 / float64(rate) * float64(time.Second))
+		limit = max(limit, min(3*block, 2*time.Minute))
+	}
+	for range pace.Ticks(s.test.counting, limit/16) {
+		at := s.test.last()
+		if at.Before(s.test.begun) {
+			at = s.test.begun
+		}
+		if time.Since(at) >= limit {
+			s.test.stop(errSilent)
+		}
+	}
+}
+
+// exchange ends the test and swaps results: the client's first. They say how
+// much is still on the way.
+func (s *session) exchange() (*wire.Results, error) {
+	t := s.test
+	end := time.Now()
+	t.stopSending()
+	if !s.params.UDP {
+		for _, f := range t.flows {
+			if f.sends {
+				f.close() // the client reads to the end of it
+			}
+		}
+	}
+	if err := s.ctrl.say(wire.ExchangeResults); err != nil {
+		return nil, err
+	}
+	b, err := s.ctrl.block(t.ctx, "results", wire.MaxClientResults)
+	if err != nil {
+		return nil, err
+	}
+	far, err := wire.ParseResults(b)
+	if err != nil {
+		return nil, protocolError(err, "")
+	}
+	t.drain(t.ctx, drainQuiet, func() bool { return s.complete(&far) })
+	t.settle(end)
+	t.hear(&far)
+	r := t.results()
+	s.output.reporter().end(t.flows, t.meter.before, r.CPU, &far)
+	s.output.put(&r, s.server.JSON)
+	json, err := r.AppendBinary(nil)
+	if err != nil {
+		return &far, err
+	}
+	if err := s.ctrl.write("results", wire.AppendBlock(nil, json)); err != nil {
+		return &far, err
+	}
+	if err := s.ctrl.say(wire.DisplayResults); err != nil {
+		return &far, err
+	}
+	t.stop(errOver)
+	// Closing before the client has read would reset the connection.
+	if _, err := s.ctrl.state(s.ctx, "last byte", doneTime); err != nil {
+		s.server.Log.Debug("last byte", "peer", s.peer, "err", err) // it has all it needs
+	}
+	return &far, nil
+}
+
+// complete says whether all that the client sent has come. What was omitted is
+// not in its figures, so then nobody can tell.
+func (s *session) complete(far *wire.Results) bool {
+	if s.params.Omit > 0 {
+		return false
+	}
+	for _, f := range s.test.flows {
+		if r := resultsOf(far, f.id); !f.sends && r != nil && f.view().Bytes < r.Bytes {
+			return false
+		}
+	}
+	return true
+}
+
+// giveUp tells the client that there will be no more.
+func (s *session) giveUp() {
+	cause := context.Cause(s.test.ctx)
+	if gone(cause) || errors.Is(cause, errClientStops) || errors.Is(cause, errClientGivesUp) {
+		return
+	}
+	var err error
+	switch {
+	case errors.Is(cause, errExpired), errors.Is(cause, errMaxDuration):
+		err = s.ctrl.fail(wire.DurationExpired)
+	case errors.Is(cause, errSilent):
+		err = s.ctrl.fail(wire.IdleTimeout)
+	default:
+		err = s.ctrl.say(wire.ServerTerminate)
+	}
+	if err != nil {
+		s.server.Log.Debug("last word", "peer", s.peer, "err", err) // the close that follows says the same
+	}
+}
+
+// beginning is the Begin event.
+func (s *session) beginning() result.Begin {
+	p := s.params
+	b := result.Begin{
+		Head: s.test.now(), Transport: transport(p), Direction: direction(p),
+		Peer: s.peer, Local: addrPort(s.ctrl.conn.LocalAddr()), Streams: p.Parallel, Size: p.Length,
+		Duration: time.Duration(p.Time) * time.Second, Account: s.account, Login: "none",
+	}
+	if s.account != "" {
+		b.Login = "rsa"
+	}
+	if b.Direction.Has(result.Down) {
+		b.DownRate = s.plan.rate * uint64(p.Parallel)
+	}
+	if b.Direction.Has(result.Up) {
+		b.UpRate = p.Bandwidth * uint64(p.Parallel)
+	}
+	return b
+}
