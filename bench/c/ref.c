@@ -97,48 +97,48 @@ static void udp_buffers(int fd) {
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, sizeof receive);
 }
 
-// udp_send sends GSO trains, or for large sizes batches of eight, with a
-// big-endian number in every datagram.
+// udp_send sends four GSO trains in a call, or for large sizes eight datagrams,
+// with a big-endian number in every datagram.
 static void udp_send(int size) {
-	static char buf[8 * DATAGRAM + SEGMENTS];
+	static char buf[8 * DATAGRAM];
 	char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
 	struct iovec iov[8] = {{0}};
 	struct mmsghdr mm[8] = {{{0}}};
 	int fd = socket(AF_INET, SOCK_DGRAM, 0), gso = size <= 32753;
-	int n = gso ? DATAGRAM / size : 8;
+	int messages = gso ? 4 : 8, each = gso ? DATAGRAM / size : 1;
 	uint32_t seq = 0;
+	struct cmsghdr *c = (struct cmsghdr *)control;
 	if (fd < 0) die("socket");
-	if (n > SEGMENTS) n = SEGMENTS;
+	if (each > SEGMENTS) each = SEGMENTS;
 	udp_buffers(fd);
-	for (int i = 0; i < (gso ? 1 : n); i++) {
-		iov[i] = (struct iovec){buf + i * size, gso ? n * size : size};
+	c->cmsg_level = SOL_UDP;
+	c->cmsg_type = UDP_SEGMENT;
+	c->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+	*(uint16_t *)CMSG_DATA(c) = size;
+	for (int i = 0; i < messages; i++) {
+		iov[i] = (struct iovec){buf + i * each * size, each * size};
 		mm[i].msg_hdr = (struct msghdr){.msg_name = &peer, .msg_namelen = sizeof peer, .msg_iov = &iov[i], .msg_iovlen = 1};
-	}
-	if (gso) {
-		mm[0].msg_hdr.msg_control = control;
-		mm[0].msg_hdr.msg_controllen = sizeof control;
-		struct cmsghdr *c = CMSG_FIRSTHDR(&mm[0].msg_hdr);
-		c->cmsg_level = SOL_UDP;
-		c->cmsg_type = UDP_SEGMENT;
-		c->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-		*(uint16_t *)CMSG_DATA(c) = size;
+		if (gso) {
+			mm[i].msg_hdr.msg_control = control;
+			mm[i].msg_hdr.msg_controllen = sizeof control;
+		}
 	}
 	for (;;) {
-		for (int i = 0; i < n; i++) {
+		for (int i = 0; i < messages * each; i++) {
 			uint32_t be = htonl(seq + i);
 			memcpy(buf + i * size, &be, 4);
 		}
-		if (gso ? sendmsg(fd, &mm[0].msg_hdr, 0) < 0 : sendmmsg(fd, mm, n, 0) < n) {
-			if (errno == EINVAL && n > 64) {
-				n = 64;
-				iov[0].iov_len = n * size;
-				continue;
-			}
-			if (errno != EAGAIN && errno != ENOBUFS && errno != ECONNREFUSED) die("send");
+		int n = sendmmsg(fd, mm, messages, 0);
+		if (n > 0) {
+			seq += n * each;
+		} else if (errno == EINVAL && each > 64) { // an older kernel
+			each = 64;
+			for (int i = 0; i < messages; i++) iov[i] = (struct iovec){buf + i * each * size, each * size};
+		} else if (errno == EAGAIN || errno == ENOBUFS || errno == ECONNREFUSED) {
 			nap(50000);
-			continue;
+		} else {
+			die("send");
 		}
-		seq += n;
 	}
 }
 

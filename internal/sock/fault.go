@@ -6,8 +6,8 @@ type Call string
 
 // The calls.
 const (
-	CallSend    Call = "sendmsg"  // a GSO train
-	CallSendMM  Call = "sendmmsg" // datagrams one by one
+	CallSend    Call = "send train" // with GSO
+	CallSendMM  Call = "sendmmsg"   // datagrams one by one
 	CallReceive Call = "recvmmsg"
 	CallWrite   Call = "writev"
 	CallRead    Call = "recv"

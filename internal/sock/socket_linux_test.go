@@ -71,9 +71,10 @@ func TestSendErrors(t *testing.T) {
 			}
 			return 0
 		})
-		n, err := a.WriteTrain(make([]byte, 100*1450), 1450, b.LocalAddrPort())
-		if n != 45 || !errors.Is(err, e) || IsTooBig(err) != (e == unix.EMSGSIZE) || IsLoss(err) == IsTooBig(err) {
-			t.Errorf("WriteTrain = %d, %v; want 45, %v", n, err, e)
+		// One call takes 64 pieces of 128.
+		n, err := a.WriteTrain(make([]byte, 9000*28), 28, b.LocalAddrPort())
+		if n != 64*128 || !errors.Is(err, e) || IsTooBig(err) != (e == unix.EMSGSIZE) || IsLoss(err) == IsTooBig(err) {
+			t.Errorf("WriteTrain = %d, %v; want %d, %v", n, err, 64*128, e)
 		}
 	}
 }

@@ -97,92 +97,84 @@ func (p *packetSocket) WriteTrain(buf []byte, size int, to netip.AddrPort) (n in
 }
 
 // writeSome sends the front of buf in the best way that has not been refused.
+// It returns 0 without an error when it has just been refused.
 func (p *packetSocket) writeSome(buf []byte, size int) (datagrams int, err error) {
 	t := &p.train
 	segments := int(t.segments.Load())
-	if segments == 0 || size > aloneSize || len(buf) <= size {
-		return p.sendEach(buf, size)
+	joined := segments > 0 && size <= aloneSize && len(buf) > size
+	piece, call := size, CallSendMM
+	if joined {
+		piece, call = min(segments, MaxDatagram/size)*size, CallSend
 	}
-	segments = min(segments, MaxDatagram/size, (len(buf)+size-1)/size)
-	piece := buf[:min(segments*size, len(buf))]
-	e := p.send(piece, size)
-	switch e {
-	case 0:
-		return segments, nil
-	case unix.EINVAL:
-		if segments > oldSegments {
-			t.segments.Store(oldSegments)
-			return 0, nil
-		}
-		t.segments.Store(0)
+	n := t.load(buf, piece, size, joined)
+	took, e := p.send(n, call)
+	switch {
+	case e == 0:
+		return t.datagrams(took, size), nil
+	case !joined:
+	case e == unix.EINVAL && segments > oldSegments:
+		t.segments.Store(oldSegments)
 		return 0, nil
-	case unix.EIO, unix.ENOPROTOOPT, unix.EOPNOTSUPP:
+	case e == unix.EINVAL, e == unix.EIO, e == unix.ENOPROTOOPT, e == unix.EOPNOTSUPP:
 		// EIO: an old kernel whose device computes no checksums.
 		t.segments.Store(0)
 		return 0, nil
 	}
-	return 0, os.NewSyscallError("sendmsg", e)
+	return 0, os.NewSyscallError(string(call), e)
 }
 
-// send sends one GSO piece.
-func (p *packetSocket) send(piece []byte, size int) unix.Errno {
-	t := &p.train
-	t.iov[0].Base = &piece[0]
-	t.iov[0].SetLen(len(piece))
-	binary.NativeEndian.PutUint16(t.oob[unix.CmsgLen(0):], uint16(size))
-	h := &t.hdrs[0].hdr
-	h.Control = &t.oob[0]
-	h.SetControllen(unix.CmsgSpace(2))
-	for waited := false; ; waited = true {
-		e := p.injected(CallSend)
-		if e == 0 {
-			// Raw: it takes microseconds and never blocks, so the scheduler
-			// need not know.
-			_, _, e = unix.RawSyscall(unix.SYS_SENDMSG, uintptr(p.fd), uintptr(unsafe.Pointer(h)), 0)
-		}
-		switch {
-		case e == unix.EINTR:
-		case e == unix.EAGAIN && !waited:
-			if p.wait(&p.out) != nil {
-				return e
-			}
-		default:
-			return e
-		}
+// load prepares the front of buf as messages of piece bytes, to be cut into
+// datagrams of size bytes if they are joined, and returns how many there are.
+func (t *train) load(buf []byte, piece, size int, joined bool) (n int) {
+	if joined {
+		binary.NativeEndian.PutUint16(t.oob[unix.CmsgLen(0):], uint16(size))
 	}
-}
-
-// sendEach sends the front of buf as datagrams of their own.
-func (p *packetSocket) sendEach(buf []byte, size int) (datagrams int, err error) {
-	t := &p.train
-	n := 0
 	for ; n < mmsgLength && (len(buf) > 0 || n == 0); n++ {
-		end := min(size, len(buf))
+		end := min(piece, len(buf))
 		t.iov[n].Base = &t.oob[0] // anything, for an empty datagram
 		if end > 0 {
 			t.iov[n].Base = &buf[0]
 		}
 		t.iov[n].SetLen(end)
 		buf = buf[end:]
+		h := &t.hdrs[n].hdr
+		if joined {
+			h.Control = &t.oob[0]
+			h.SetControllen(unix.CmsgSpace(2))
+		} else {
+			h.Control = nil
+			h.SetControllen(0)
+		}
 	}
-	t.hdrs[0].hdr.Control = nil
-	t.hdrs[0].hdr.SetControllen(0)
+	return n
+}
+
+// datagrams is how many datagrams of size bytes the first n messages are.
+func (t *train) datagrams(n, size int) (sum int) {
+	for i := range t.iov[:n] {
+		sum += max(1, (int(t.iov[i].Len)+size-1)/max(1, size))
+	}
+	return sum
+}
+
+// send sends n messages and returns how many the kernel took.
+func (p *packetSocket) send(n int, call Call) (took int, e unix.Errno) {
 	for waited := false; ; waited = true {
-		e := p.injected(CallSendMM)
-		var took uintptr
-		if e == 0 {
-			took, _, e = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(p.fd), uintptr(unsafe.Pointer(&t.hdrs)), uintptr(n), 0, 0, 0)
+		if e = p.injected(call); e == 0 {
+			var r uintptr
+			r, _, e = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(p.fd), uintptr(unsafe.Pointer(&p.train.hdrs)), uintptr(n), 0, 0, 0)
+			took = int(r)
 		}
 		switch {
 		case e == 0:
-			return int(took), nil
+			return took, 0
 		case e == unix.EINTR:
 		case e == unix.EAGAIN && !waited:
-			if err := p.wait(&p.out); err != nil {
-				return 0, err
+			if p.wait(&p.out) != nil {
+				return 0, e
 			}
 		default:
-			return 0, os.NewSyscallError("sendmmsg", e)
+			return 0, e
 		}
 	}
 }

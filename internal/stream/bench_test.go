@@ -43,7 +43,7 @@ func BenchmarkReceive(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			r := &Receiver{Conn: nowhere{}, Parse: parse, Header: 4, Overhead: 28}
 			t := newBatches(r)
-			n := trainLength(size)
+			n := trainLength(size) / trainPieces
 			t.ms = make([]sock.Message, joinedBatch)
 			t.whose, t.mine = make([]*source, joinedBatch), make([]bool, joinedBatch)
 			for i := range t.ms {

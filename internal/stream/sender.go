@@ -15,9 +15,13 @@ import (
 )
 
 const (
-	mostTrain  = 128                   // datagrams: the most that any kernel takes in one piece
-	trainBytes = sock.MaxDatagram      // likewise
-	slowTrain  = 8                     // datagrams that are too large to be joined
+	// A train without a limit is a few pieces, each of which the kernel takes
+	// whole: it cuts a piece of at most so many datagrams and bytes.
+	trainPieces = 4
+	pieceLength = 128
+	pieceBytes  = sock.MaxDatagram
+	slowTrain   = 8 // datagrams of which no two fit into one piece
+
 	lookAgain  = 10 * time.Millisecond // how often a waiting sender asks for the rate and the address
 	firstPause = 50 * time.Microsecond // when the kernel's queue is full; it doubles
 	longPause  = 10 * time.Millisecond
@@ -136,15 +140,15 @@ func newTrains(s *Sender, exact bool) *trains {
 }
 
 // trainLength is how many datagrams of size bytes are worth one call: what makes
-// one piece, and no remainder.
+// whole pieces, without a remainder.
 func trainLength(size int) int {
 	switch {
 	case size == 0:
 		return 1
-	case size > trainBytes/2:
+	case size > pieceBytes/2:
 		return slowTrain
 	}
-	return min(mostTrain, trainBytes/size)
+	return trainPieces * min(pieceLength, pieceBytes/size)
 }
 
 // next sends one train, or waits a little for what it needs.
