@@ -462,9 +462,9 @@ func readPort(ctrl *control) (uint16, error) {
 
 // place adds what was attempted to an error.
 func (c *clientRun) place(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-		if _, ok := errors.AsType[result.Coder](err); ok {
-			return err
+	if cause := context.Cause(ctx); ctx.Err() != nil && errors.Is(err, cause) {
+		if _, ok := errors.AsType[result.Coder](cause); ok {
+			return cause // whatever was going on is not what failed
 		}
 		return &result.Error{Word: result.CodeInterrupted, Text: "stopped before the test began"}
 	}
