@@ -40,7 +40,7 @@ func (s *BtestRSSink) Put(e result.Event) {
 		s.begins[e.Run] = e
 		s.log(startLine(e))
 	case result.Interval:
-		if e.Stream == result.AllStreams && !s.c.Quiet {
+		if e.Stream == result.AllStreams && !s.c.Quiet && !isCrumb(e) {
 			s.write([]byte(btestRSLine(s.begins[e.Run].Transport, e) + "\n"))
 		}
 	case result.Note:

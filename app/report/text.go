@@ -138,8 +138,18 @@ func way(b result.Begin) string {
 	return d
 }
 
+// crumb is how short an interval at the end of a run is left out of the lines:
+// a server counts on for some milliseconds until the client's close has come.
+// The totals have all of it.
+const crumb = 50 * time.Millisecond
+
+func isCrumb(i result.Interval) bool { return i.Seq > 1 && i.End-i.Start < crumb }
+
 // interval prints a line as soon as all directions of the moment have come.
 func (s *TextSink) interval(i result.Interval) {
+	if isCrumb(i) {
+		return
+	}
 	run := s.runs[i.Run]
 	if i.Stream != result.AllStreams {
 		if s.c.Streams {
