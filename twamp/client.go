@@ -87,14 +87,15 @@ func (c *Client) measure(ctx context.Context, r *run) error {
 // An exchange is one control connection as its client sees it.
 type exchange struct {
 	*control
-	client  *Client
-	log     *slog.Logger
-	addr    string
-	mode    wire.Mode
-	keys    auth.SessionKeys
-	local   netip.AddrPort
-	peer    netip.AddrPort
-	senders []*sender
+	client   *Client
+	log      *slog.Logger
+	addr     string
+	greeting wire.ServerGreeting
+	mode     wire.Mode
+	keys     auth.SessionKeys
+	local    netip.AddrPort
+	peer     netip.AddrPort
+	senders  []*sender
 }
 
 // fail says what was asked of whom.
@@ -184,6 +185,7 @@ func (x *exchange) setUp() error {
 	if err != nil {
 		return err
 	}
+	x.greeting = g
 	if x.mode, err = x.choose(g.Modes); err != nil {
 		return errors.Join(err, x.sendClear(wire.SetUpResponse{}))
 	}

@@ -44,9 +44,19 @@ func (g *Pinger) measure(ctx context.Context, r *run) error {
 	if err := g.Validate(); err != nil {
 		return err
 	}
-	to, err := g.resolve(ctx)
+	s, err := g.open(ctx)
 	if err != nil {
 		return err
+	}
+	defer s.port.close()
+	return r.measure(ctx, result.Begin{Target: g.Addr, Peer: s.to, Local: s.port.localAddr(), Size: s.size(), Login: "none"}, s)
+}
+
+// open makes the sender, with its socket.
+func (g *Pinger) open(ctx context.Context) (*sender, error) {
+	to, err := g.resolve(ctx)
+	if err != nil {
+		return nil, err
 	}
 	from := g.Source
 	if !from.Addr().IsValid() {
@@ -57,16 +67,15 @@ func (g *Pinger) measure(ctx context.Context, r *run) error {
 	}
 	p, err := openPort(ctx, g.ListenPacket, from)
 	if err != nil {
-		return &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("udp socket at %v", from), Err: err}
+		return nil, &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("udp socket at %v", from), Err: err}
 	}
-	defer p.close()
 	s := &sender{probe: g.Probe, port: p, to: to, ssid: g.SSID, layout: wire.Layout{STAMP: !g.Light}, extensions: g.Extensions}
 	s.tally.follows = g.Extensions.FollowUp
 	if !g.Key.IsZero() {
 		s.layout.Keyed = true
 		s.sealStamp, s.openStamp = auth.NewStamp(g.Key), auth.NewStamp(g.Key)
 	}
-	return r.measure(ctx, result.Begin{Target: g.Addr, Peer: to, Local: p.localAddr(), Size: s.size(), Login: "none"}, s)
+	return s, nil
 }
 
 // resolve finds the reflector's address.

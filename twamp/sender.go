@@ -153,21 +153,9 @@ func (s *sender) sendOne(buf []byte, due time.Time) error {
 		s.lateness = max(s.lateness, behind)
 	}
 	est := s.own
-	if s.probe.PTP {
-		est = est.WithPTP()
-	}
 	seq := s.tally.send(now) // before the write: the reply may be quick
 	s.mu.Unlock()
-	wire.Request{Seq: seq, Sent: wire.Stamp(now, s.probe.PTP), Error: est, SSID: s.ssid}.Append(buf[:0], s.layout)
-	if s.layout.STAMP && len(buf) > s.layout.RequestLen() {
-		s.sealTLVs(buf, seq)
-	}
-	switch {
-	case s.sealKeys != nil:
-		s.sealKeys.SealRequest(buf)
-	case s.layout.Keyed:
-		s.sealStamp.Sign(buf)
-	}
+	s.compose(buf, seq, now, est)
 	err := s.port.write(buf, s.to, netip.Addr{}, s.probe.DSCP<<2)
 	switch {
 	case err == nil:
@@ -179,6 +167,23 @@ func (s *sender) sendOne(buf []byte, due time.Time) error {
 		return nil
 	}
 	return fmt.Errorf("%s: packet %d to %v: %w", Protocol, seq, s.to, err)
+}
+
+// compose writes the fixed part of a packet into buf, and what protects it.
+func (s *sender) compose(buf []byte, seq uint32, now time.Time, est wire.ErrorEstimate) {
+	if s.probe.PTP {
+		est = est.WithPTP()
+	}
+	wire.Request{Seq: seq, Sent: wire.Stamp(now, s.probe.PTP), Error: est, SSID: s.ssid}.Append(buf[:0], s.layout)
+	if s.layout.STAMP && len(buf) > s.layout.RequestLen() {
+		s.sealTLVs(buf, seq)
+	}
+	switch {
+	case s.sealKeys != nil:
+		s.sealKeys.SealRequest(buf)
+	case s.layout.Keyed:
+		s.sealStamp.Sign(buf)
+	}
 }
 
 // refresh settles what is old and asks the clock how exact it is.
