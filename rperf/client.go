@@ -38,9 +38,9 @@ type Client struct {
 	Dial         DialFunc      // nil means the system's network
 	Listen       ListenFunc
 	ListenPacket ListenPacketFunc
-	// Records gets what rperf would report of each stream, about each second:
-	// our records, and those of the server. It may be nil; it is called by
-	// several goroutines.
+	// Records gets what rperf would report of each stream: about each second an
+	// interval, and that it is over, from both ends. It may be nil; it is called
+	// by several goroutines.
 	Records  func(Record)
 	Counters *admit.Counters // live, may be shared; may be nil
 	Log      *slog.Logger    // nil means none
@@ -49,6 +49,8 @@ type Client struct {
 // A Record is one line of rperf's own report.
 type Record struct {
 	Server bool // the server's
+	Over   bool // the stream has ended at that end; of the Interval only Stream is set
+	Failed bool // and not as it should
 	wire.Interval
 }
 

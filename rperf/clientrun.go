@@ -129,6 +129,10 @@ func (c *clientRun) newTest(ctrl *control) *test {
 	}
 	if c.Records != nil {
 		t.record = func(i wire.Interval) error { c.Records(Record{Interval: i}); return nil }
+		t.over = func(stream int, err error) error {
+			c.Records(Record{Over: true, Failed: err != nil, Interval: wire.Interval{Stream: uint8(stream)}})
+			return nil
+		}
 	}
 	return t
 }
@@ -205,6 +209,9 @@ func (c *clientRun) take(t *test, m wire.Message) error {
 	case wire.StreamEnd:
 		if err := c.told.end(m, time.Now()); err != nil {
 			return protocolError(err, "")
+		}
+		if c.Records != nil {
+			c.Records(Record{Server: true, Over: true, Failed: m.Failed, Interval: wire.Interval{Stream: m.Stream}})
 		}
 		c.endStream(t, m)
 	default:

@@ -12,6 +12,7 @@
 //	JSONLines one object for each event
 //	CSV       one row for each run
 //	BtestRS   the lines of btest-rs
+//	Rperf     the text and the JSON document of rperf
 //	Syslog    logins, starts and ends of tests, over the network
 //
 // docs/results.md says what each figure means; docs/schema holds the JSON
