@@ -1,0 +1,5 @@
+//go:build !race
+
+package twamp
+
+const raceDetector = false
