@@ -57,6 +57,16 @@ func TestScripts(t *testing.T) {
 			e.Defer(s.clear)
 			return nil
 		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "ipv6" {
+				return false, errors.New("unknown condition " + cond)
+			}
+			l, err := net.Listen("tcp6", "[::1]:0")
+			if err != nil {
+				return false, nil
+			}
+			return true, l.Close()
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status": cmdStatus, "start": cmdStart, "until": cmdUntil, "signal": cmdSignal, "ended": cmdEnded,
 			"peer": cmdPeer, "visited": cmdVisited, "untouched": cmdUntouched, "schema": cmdSchema,
@@ -145,10 +155,13 @@ func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	s.jobs[name] = j
 	go func() { cmd.Wait(); close(j.done) }()
 	if line := strings.Join(args[1:], " "); strings.Contains(line, " server ") || strings.Contains(line, " record ") || strings.Contains(line, "btest -s") || strings.HasPrefix(line, "btest-server") {
-		at := j.await(ts, ts.MkAbs(name+".err"), regexp.MustCompile(`msg=(?:listening|recording) address=(\S+)`))
+		at := j.await(ts, ts.MkAbs(name+".err"), listens)
 		ts.Setenv(name, at[1])
 	}
 }
+
+// listens matches the line of the log, as text or JSON, that tells an address.
+var listens = regexp.MustCompile(`msg"?[=:]"?(?:listening|recording)"?[ ,]"?address"?[=:]"?([^\s"]+)`)
 
 // await waits until the file matches, and fails when the program ends before.
 func (j *job) await(ts *testscript.TestScript, file string, pattern *regexp.Regexp) []string {
