@@ -26,6 +26,7 @@ const (
 	CodeProtocol    = "protocol_error" // the far end misbehaved
 	CodeUnsupported = "unsupported"
 	CodeThreshold   = "threshold_crossed"
+	CodeUntold      = "could_not_tell" // a threshold wants a figure that was not measured
 	CodeAuth        = "auth_failed"
 	CodeLimit       = "limit" // refused or cut by a quota or limit
 	CodeLocal       = "local_resource"
@@ -42,6 +43,7 @@ var exits = map[string]int{
 	CodeProtocol:    1,
 	CodeUnsupported: 1,
 	CodeThreshold:   3,
+	CodeUntold:      1,
 	CodeAuth:        4,
 	CodeLimit:       5,
 	CodeLocal:       6,

@@ -193,8 +193,9 @@ type End struct {
 	// they have no Down and no Up.
 	RoundTrips []RoundTrips
 	Why        *Why
-	Reason     string // why it stopped, a fixed word such as ReasonDone
-	Err        error  // nil when it ended as planned
+	Verdict    *Verdict // nil without thresholds
+	Reason     string   // why it stopped, a fixed word such as ReasonDone
+	Err        error    // nil when it ended as planned
 }
 
 // Total returns the total of direction d, Down or Up, or nil.
