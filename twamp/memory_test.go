@@ -16,7 +16,7 @@ func TestIdleSessions(t *testing.T) {
 	const n = 2000
 	s := &Server{ListenPacket: func(context.Context, string, string) (net.PacketConn, error) { return deaf{make(chan struct{})}, nil }}
 	s.prepare()
-	first := serverConnOf(s, nil2(t), t) // its wait group stands for the server's
+	first := serverConnOf(s, severed(t), t) // its wait group stands for the server's
 	first.conn.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	clients, servers := make([]net.Conn, n), make([]net.Conn, n)
@@ -53,8 +53,8 @@ func TestIdleSessions(t *testing.T) {
 	first.wg.Wait()
 }
 
-// nil2 is one end of a pipe of which nobody has the other.
-func nil2(t *testing.T) net.Conn {
+// severed is one end of a pipe of which nobody has the other.
+func severed(t *testing.T) net.Conn {
 	t.Helper()
 	a, b := net.Pipe()
 	b.Close()
