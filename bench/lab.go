@@ -60,6 +60,7 @@ type contender struct {
 	ends  func(b bout, at netip.AddrPort, o options) (receiver, sender []string)
 	parse func(out []byte, o options) (figure, error)
 	last  bool // the receiver reports only after the sender has ended
+	tells bool // the sender reports too, before it ends
 }
 
 // contenders are the programs present, with the one we measure first.
@@ -131,7 +132,7 @@ func (l *lab) once(ctx context.Context, n *network, c contender, b bout, o optio
 		return out, err
 	}
 	to, from := c.ends(b, netip.AddrPortFrom(n.addr, port), o)
-	var said, complaint bytes.Buffer
+	var said, told, complaint bytes.Buffer
 	receiver := exec.CommandContext(ctx, to[0], to[1:]...)
 	receiver.Stdout, receiver.Stderr = &said, &complaint
 	if err := n.start(receiver, n.receiver); err != nil {
@@ -141,21 +142,24 @@ func (l *lab) once(ctx context.Context, n *network, c contender, b bout, o optio
 	time.Sleep(150 * time.Millisecond)
 	sender := exec.CommandContext(ctx, from[0], from[1:]...)
 	sender.Stderr = &complaint
+	if c.tells {
+		sender.Stdout = &told
+	}
 	if err := n.start(sender, n.sender); err != nil {
 		return out, err
 	}
-	if c.last {
+	if c.last || c.tells {
 		_ = sender.Wait() // its receiver tells whether it worked
 	}
 	werr := receiver.Wait()
-	if !c.last {
+	if !c.last && !c.tells {
 		_ = sender.Process.Kill()
 		_ = sender.Wait() // killed
 	}
 	if werr != nil {
 		return out, fmt.Errorf("%w: %s%s", werr, complaint.Bytes(), said.Bytes())
 	}
-	if out.figure, err = c.parse(said.Bytes(), o); err != nil {
+	if out.figure, err = c.parse(append(said.Bytes(), told.Bytes()...), o); err != nil {
 		return out, fmt.Errorf("%w in %q", err, said.Bytes())
 	}
 	for _, p := range []*os.ProcessState{receiver.ProcessState, sender.ProcessState} {

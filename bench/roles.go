@@ -37,6 +37,7 @@ type figure struct {
 // players are the roles of this program.
 var players = map[string]map[string]func(context.Context, role) error{
 	"as-stream": {"tcp-send": streamTCPSend, "tcp-recv": streamTCPReceive, "udp-send": streamUDPSend, "udp-recv": streamUDPReceive},
+	"as-both":   {"tcp-send": bothTCPDial, "tcp-recv": bothTCPAccept, "udp-send": bothUDPFirst, "udp-recv": bothUDPSecond},
 	"as-plain":  {"tcp-send": plainTCPSend, "tcp-recv": plainTCPReceive, "udp-send": plainUDPSend, "udp-recv": plainUDPReceive},
 	"as-gaps":   {"udp-recv": gapReceive},
 }

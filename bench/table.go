@@ -51,6 +51,9 @@ func (l *lab) measure(ctx context.Context, n *network, o options) error {
 			fmt.Println(row(b, c.name, results))
 		}
 	}
+	if err := l.both(ctx, n, o); err != nil {
+		return err
+	}
 	return l.rates(ctx, n, o)
 }
 

@@ -15,7 +15,7 @@ import (
 const (
 	smallWrite = 16 << 10
 	largeWrite = 1 << 20
-	smallRead  = 64 << 10
+	smallRead  = 4 << 10 // until there is more: a connection may be idle for long
 	largeRead  = 1 << 20
 	quickWrite = 2 * time.Millisecond
 	slowWrite  = 20 * time.Millisecond

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -208,7 +207,7 @@ func TestTooBig(t *testing.T) {
 // work the plain way, and a closed one makes room.
 func TestBulkBeyond(t *testing.T) {
 	var open []BulkConn
-	for range 2*runtime.NumCPU() + 2 {
+	for range mostDetached + 1 {
 		x, y := tcpPair(t)
 		defer y.Close()
 		b, err := Bulk(x)

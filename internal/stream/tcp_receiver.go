@@ -14,9 +14,10 @@ import (
 	"github.com/sonde-net/sonde/result"
 )
 
-// Buffers of a receiver that looks at the bytes: it grows to what comes at once.
+// Buffers of a receiver that looks at the bytes: it grows to what comes at once,
+// so that one that waits for its test takes little.
 const (
-	smallBuffer = 64 << 10
+	smallBuffer = 4 << 10
 	largeBuffer = 1 << 20
 )
 
