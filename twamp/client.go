@@ -66,22 +66,30 @@ func (c *Client) measure(ctx context.Context, r *run) error {
 	}
 	defer x.conn.Close()
 	defer x.closePorts()
-	for range max(1, c.Sessions) {
-		if err := x.request(ctx); err != nil {
-			return err
-		}
-	}
-	if err := x.start(); err != nil {
+	if err := x.prepare(ctx); err != nil {
 		return err
 	}
 	begin := result.Begin{
 		Target: c.Addr, Peer: x.peer, Local: x.local, Size: x.senders[0].size(), Account: c.KeyID, Login: x.mode.Security().String(),
 	}
 	err = r.measure(ctx, begin, x.senders...)
-	if stopErr := x.stop(err == nil); stopErr != nil {
+	// Also after the caller gave up: the server is to know.
+	if stopErr := x.stop(context.WithoutCancel(ctx), err == nil); stopErr != nil {
 		x.log.Warn("stop-sessions", "err", stopErr)
 	}
 	return err
+}
+
+// prepare asks for all sessions and starts them.
+func (x *exchange) prepare(ctx context.Context) error {
+	// Whoever gives up need not wait for an answer.
+	defer context.AfterFunc(ctx, func() { x.conn.SetDeadline(longAgo) })()
+	for range max(1, x.client.Sessions) {
+		if err := x.request(ctx); err != nil {
+			return cmp.Or(ctx.Err(), err)
+		}
+	}
+	return cmp.Or(ctx.Err(), x.start(ctx))
 }
 
 // An exchange is one control connection as its client sees it.
@@ -119,8 +127,14 @@ func (x *exchange) lost(what string, err error) error {
 
 func (x *exchange) replyTime() time.Duration { return cmp.Or(x.client.ReplyTime, 10*time.Second) }
 
-// expect sets the deadline for the next answer.
-func (x *exchange) expect() error { return x.conn.SetReadDeadline(time.Now().Add(x.replyTime())) }
+// expect sets the deadline for the next answer. It fails if ctx has ended:
+// whoever ends it sets a past deadline, which this one must not undo.
+func (x *exchange) expect(ctx context.Context) error {
+	if err := x.conn.SetReadDeadline(time.Now().Add(x.replyTime())); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
 
 // connect opens the control connection and sets it up.
 func (c *Client) connect(ctx context.Context) (*exchange, error) {
@@ -136,18 +150,15 @@ func (c *Client) connect(ctx context.Context) (*exchange, error) {
 	defer cancel()
 	conn, err := dial(limited, cmp.Or(c.Network, "tcp"), x.addr)
 	if err != nil {
-		return nil, x.unconnected(err)
+		return nil, cmp.Or(ctx.Err(), x.unconnected(err))
 	}
 	x.control = newControl(conn)
 	x.local, x.peer = addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr())
 	// Whoever gives up while we shake hands need not wait for it.
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })()
-	if err := x.setUp(); err != nil {
+	if err := x.setUp(ctx); err != nil {
 		conn.Close()
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, err
+		return nil, cmp.Or(ctx.Err(), err)
 	}
 	return x, nil
 }
@@ -158,8 +169,6 @@ func (x *exchange) unconnected(err error) error {
 		return x.fail(result.CodeRefused, "connection refused", "is a TWAMP server running there? TWAMP Light and STAMP need none: sonde stamp ping", nil)
 	case errors.Is(err, context.DeadlineExceeded):
 		return x.fail(result.CodeUnreachable, "no answer", "is a server running there, and TCP port 862 open on the way?", nil)
-	case errors.Is(err, context.Canceled):
-		return err
 	}
 	return x.fail(result.CodeUnreachable, "connect", "", err)
 }
@@ -173,8 +182,8 @@ func withPort(addr string) string {
 }
 
 // setUp agrees with the server on a mode and on keys.
-func (x *exchange) setUp() error {
-	if err := x.expect(); err != nil {
+func (x *exchange) setUp(ctx context.Context) error {
+	if err := x.expect(ctx); err != nil {
 		return err
 	}
 	b, err := x.clear(wire.ServerGreetingLen)

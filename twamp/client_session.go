@@ -24,7 +24,7 @@ func (x *exchange) request(ctx context.Context) error {
 	if err := x.send(r); err != nil {
 		return x.lost("request", err)
 	}
-	if err := x.expect(); err != nil {
+	if err := x.expect(ctx); err != nil {
 		return err
 	}
 	b, err := x.message(wire.AcceptSessionLen)
@@ -108,8 +108,8 @@ func (x *exchange) refused(a wire.Accept, r wire.RequestSession) error {
 }
 
 // start lets the server reflect.
-func (x *exchange) start() error {
-	if err := x.expect(); err != nil {
+func (x *exchange) start(ctx context.Context) error {
+	if err := x.expect(ctx); err != nil {
 		return err
 	}
 	if x.mode.Has(wire.Individual) {
@@ -170,10 +170,9 @@ func (x *exchange) acknowledged(c wire.Command) error {
 	return nil
 }
 
-// stop ends the sessions at the server: also after the caller gave up. The
-// results are valid if ok.
-func (x *exchange) stop(ok bool) error {
-	if err := x.expect(); err != nil {
+// stop ends the sessions at the server. The results are valid if ok.
+func (x *exchange) stop(ctx context.Context, ok bool) error {
+	if err := x.expect(ctx); err != nil {
 		return err
 	}
 	if x.mode.Has(wire.Individual) {

@@ -77,13 +77,13 @@ func (e *examine) control(ctx context.Context) error {
 	if own := s.port.localAddr().Port(); s.to.Port() != own {
 		e.note("port_changed", "the server proposes UDP port %d instead of %d: a client that ignores it loses everything", s.to.Port(), own)
 	}
-	if err := x.start(); err != nil {
+	if err := x.start(ctx); err != nil {
 		e.departs("start_refused", "%v", err)
 		return nil
 	}
 	p := newPatient(s, "session")
 	e.replies(p)
-	if err := x.stop(true); err != nil {
+	if err := x.stop(ctx, true); err != nil {
 		e.departs("stop", "%v", err)
 		return nil
 	}
@@ -138,7 +138,7 @@ func (e *examine) badRequest(ctx context.Context) {
 	}
 	defer x.conn.Close()
 	b, err := wire.RequestSession{SenderPort: 40000, ReceiverPort: 40000, Padding: 27}.AppendBinary(nil)
-	if err != nil || x.expect() != nil {
+	if err != nil || x.expect(ctx) != nil {
 		return
 	}
 	b[2] = 1 // Conf-Sender

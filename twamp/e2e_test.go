@@ -172,3 +172,40 @@ func TestExtensions(t *testing.T) {
 		}
 	}
 }
+
+// A reflector for both IP versions answers each from the address that was
+// asked, with its TTL and class.
+func TestBothVersions(t *testing.T) {
+	c, err := net.ListenPacket("udp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- (&Reflector{}).Serve(ctx, c) }()
+	port := addrPort(c.LocalAddr()).Port()
+	for _, host := range []string{"127.0.0.1", "127.0.0.5", "::1"} {
+		if l, err := net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+			t.Logf("%s is not to be had: %v", host, err)
+			continue
+		} else {
+			l.Close()
+		}
+		p := Pinger{Addr: net.JoinHostPort(host, fmt.Sprint(port)), Probe: Probe{Count: 5, Interval: time.Millisecond, DSCP: 46}}
+		all, err := reportsOf(t.Context(), &p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := all[0]
+		if r.Replies != 5 || r.Dropped["foreign"] != 0 {
+			t.Errorf("%s: %d replies, dropped %v", host, r.Replies, r.Dropped)
+		}
+		if runtime.GOOS == "linux" && (r.MarkingHome == nil || r.MarkingHome.DSCP != 46 || r.HopsHome == nil || r.HopsHome.Max != 0 || r.Stamps != "kernel-rx") {
+			t.Errorf("%s: %+v, %+v, stamps %s", host, r.MarkingHome, r.HopsHome, r.Stamps)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

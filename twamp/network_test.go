@@ -210,3 +210,23 @@ func serverConnOf(s *Server, conn net.Conn, t *testing.T) *serverConn {
 	return &serverConn{server: s, control: newControl(conn), peer: addrPort(conn.RemoteAddr()), local: addrPort(conn.LocalAddr()),
 		wg: new(sync.WaitGroup), log: s.Log}
 }
+
+// Who gives up before anything was measured need not wait for the server.
+func TestGivesUpEarly(t *testing.T) {
+	for _, after := range []time.Duration{time.Millisecond, 25 * time.Millisecond, 45 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			var network testnet.Network
+			here := network.Host(testnet.Link{Delay: 10 * time.Millisecond}, testnet.Link{}, "192.0.2.1")
+			there := network.Host(testnet.Link{}, testnet.Link{}, "192.0.2.2")
+			stop := startServer(t, there, &Server{})
+			ctx, cancel := context.WithTimeout(t.Context(), after)
+			defer cancel()
+			start := time.Now()
+			c := &Client{Addr: "192.0.2.2", Dial: here.DialContext, ListenPacket: here.ListenPacket}
+			if err := c.Run(ctx, nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > after {
+				t.Errorf("ended after %v with %v, want %v", time.Since(start), err, after)
+			}
+			stop()
+		})
+	}
+}

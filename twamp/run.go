@@ -102,10 +102,10 @@ func (r *run) end(ctx context.Context, err error) error {
 		}
 	}
 	switch {
+	case ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())):
+		e.Reason = result.ReasonInterrupted
 	case err != nil:
 		e.Reason = result.ReasonFailed
-	case ctx.Err() != nil:
-		e.Reason = result.ReasonInterrupted
 	}
 	e.Head, e.Err = r.now(), err
 	r.sink.Put(e)
