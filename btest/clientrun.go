@@ -291,7 +291,7 @@ func (c *clientRun) newTest(conn net.Conn, method string) *test {
 	return &test{
 		head: c.head, sink: c.sink, log: c.log, direction: c.Direction, zeros: !c.Random,
 		size: size, rate: c.UpRate, interval: c.Interval, duration: c.Duration,
-		counters: c.Counters, load: &c.load,
+		connections: max(1, c.Connections), counters: c.Counters, load: &c.load,
 	}
 }
 

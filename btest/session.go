@@ -144,18 +144,19 @@ func (s *session) moved() (sent, received uint64) {
 func (s *session) newTest() *test {
 	srv := s.server
 	t := &test{
-		head:      result.Head{Run: result.NewID(), Protocol: Protocol, Role: result.Server},
-		sink:      srv.Sink,
-		log:       srv.Log.With("peer", s.peer),
-		direction: seenByClient(s.cmd.Direction),
-		zeros:     s.cmd.Zeros,
-		size:      s.cmd.WriteSize(),
-		rate:      uint64(s.cmd.ServerRate),
-		ceiling:   s.grant.Rate,
-		interval:  srv.Interval,
-		budget:    s.grant.Budget,
-		counters:  srv.Counters,
-		load:      &srv.load,
+		head:        result.Head{Run: result.NewID(), Protocol: Protocol, Role: result.Server},
+		sink:        srv.Sink,
+		log:         srv.Log.With("peer", s.peer),
+		direction:   seenByClient(s.cmd.Direction),
+		zeros:       s.cmd.Zeros,
+		size:        s.cmd.WriteSize(),
+		rate:        uint64(s.cmd.ServerRate),
+		ceiling:     s.grant.Rate,
+		connections: s.cmd.Count(),
+		interval:    srv.Interval,
+		budget:      s.grant.Budget,
+		counters:    srv.Counters,
+		load:        &srv.load,
 	}
 	t.head.Time = time.Now()
 	if t.interval == 0 {

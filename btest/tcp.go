@@ -17,9 +17,13 @@ import (
 	"github.com/sonde-net/sonde/result"
 )
 
-// notSent bounds what waits unsent in the kernel on connections that carry
-// statuses: a status queues behind it.
-const notSent = 128 << 10
+// What waits unsent in the kernel on connections that carry statuses is bounded,
+// since a status queues behind it: bytes of all connections together, as they
+// share the path, and of each at least.
+const (
+	notSent      = 128 << 10
+	leastNotSent = 32 << 10
+)
 
 // Receive buffers of limited connections, bytes. More than the most is what the
 // kernel finds by itself.
@@ -117,7 +121,7 @@ func (p *tcpPhase) lane(c net.Conn) (*lane, error) {
 		if p.sendsStatuses() {
 			l.insert = make(chan []byte, 4)
 			l.sender.Insert = l.insert
-			_ = conn.SetNotSentLowat(notSent)
+			_ = conn.SetNotSentLowat(max(notSent/p.connections, leastNotSent))
 		}
 	}
 	return l, nil
@@ -147,19 +151,41 @@ func (p *tcpPhase) add(l *lane) {
 	p.start(l)
 }
 
-// start runs the goroutines of l.
+// verdictTime is how long a sender that finds its connection gone waits for
+// the receiver to say how.
+const verdictTime = 100 * time.Millisecond
+
+// start runs the goroutines of l. When a connection fails the kernel tells only
+// one of its two halves why; the other finds it closed.
 func (p *tcpPhase) start(l *lane) {
 	ctx, end := context.WithCancel(p.ctx)
-	if l.sender != nil {
+	sent, received := make(chan error, 1), make(chan struct{})
+	if l.sender == nil {
+		sent <- nil
+	} else {
 		p.sending.Go(func() {
-			if err := l.sender.Run(ctx); err != nil {
+			err := l.sender.Run(ctx)
+			sent <- err
+			if gone(err) {
+				select {
+				case <-received: // it has the verdict
+					return
+				case <-time.After(verdictTime): // it still has much to read
+				}
+			}
+			if err != nil {
 				p.ended(l, err)
 			}
 		})
 	}
 	p.wg.Go(func() {
-		defer end()
-		if err := l.recv.Run(p.hear); err != nil {
+		err := l.recv.Run(p.hear)
+		close(received)
+		end()
+		if other := <-sent; gone(err) && silent(other) {
+			err = other
+		}
+		if err != nil {
 			p.ended(l, err)
 		}
 	})

@@ -23,20 +23,21 @@ import (
 // the first cause wins, the senders end, what was counted then is frozen; a
 // client that sent waits for the last status before everything is closed.
 type test struct {
-	head      result.Head
-	sink      result.Sink
-	log       *slog.Logger
-	direction result.Direction
-	zeros     bool
-	size      int    // bytes per write (TCP) or packet with headers (UDP) that this end sends
-	rate      uint64 // of our sending as the client asked for it, bit/s; 0 is as fast as it goes
-	ceiling   uint64 // of the grant, bit/s each way; 0 is none
-	interval  time.Duration
-	duration  time.Duration // of data; 0 until something else ends it
-	budget    *admit.Budget
-	counters  *admit.Counters
-	load      *load
-	latency   *rtt.Watch // nil without probes
+	head        result.Head
+	sink        result.Sink
+	log         *slog.Logger
+	direction   result.Direction
+	zeros       bool
+	size        int    // bytes per write (TCP) or packet with headers (UDP) that this end sends
+	rate        uint64 // of our sending as the client asked for it, bit/s; 0 is as fast as it goes
+	ceiling     uint64 // of the grant, bit/s each way; 0 is none
+	interval    time.Duration
+	connections int           // or client ports, at least 1
+	duration    time.Duration // of data; 0 until something else ends it
+	budget      *admit.Budget
+	counters    *admit.Counters
+	load        *load
+	latency     *rtt.Watch // nil without probes
 
 	outside context.Context // the caller's
 	ctx     context.Context // of the senders; its cause is why the test ended

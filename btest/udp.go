@@ -19,6 +19,10 @@ import (
 	"github.com/sonde-net/sonde/result"
 )
 
+// openTime is how long a server gives the client to open its port, unless a
+// datagram from there comes first: clients do so only once they know ours.
+const openTime = 100 * time.Millisecond
+
 // moreSources is how many ports beyond the client's own are followed one by one:
 // NATs may change their mind. Of more only the bytes count.
 const moreSources = 4
@@ -31,6 +35,7 @@ type udpPhase struct {
 	control net.Conn
 	peer    netip.Addr
 	ports   int // that the client sends from, at least one
+	began   time.Time
 	flows   []*flow
 	rate    *pace.Rate // of our sending, shared by the flows in equal parts
 	reports reports    // statuses of the far end
@@ -57,7 +62,7 @@ type flow struct {
 func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.AddrPort, ports int) *udpPhase {
 	over := wire.Overhead(to.Addr())
 	payload := wire.PayloadLen(t.size, to.Addr())
-	p := &udpPhase{test: t, control: control, peer: to.Addr(), ports: ports, rate: pace.NewRate(0)}
+	p := &udpPhase{test: t, control: control, peer: to.Addr(), ports: ports, began: time.Now(), rate: pace.NewRate(0)}
 	p.reports = reports{perPacket: over, payload: payload}
 	for _, c := range conns {
 		f := &flow{conn: c}
@@ -170,10 +175,13 @@ func (p *udpPhase) policed() {
 		Text: fmt.Sprintf("the client sends more than the %d bit/s that this server allows: what is above counts as lost", p.ceiling)})
 }
 
-// to is where the next train of f goes.
+// to is where the next train of f goes, the zero AddrPort while it has to wait.
 func (p *udpPhase) to(f *flow) netip.AddrPort {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.head.Role == result.Server && len(p.sources) == 0 && time.Since(p.began) < openTime {
+		return netip.AddrPort{}
+	}
 	if p.spread && len(p.sources) > 0 {
 		p.turn++
 		return p.sources[p.turn%len(p.sources)]

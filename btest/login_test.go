@@ -1,0 +1,235 @@
+package btest
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sonde-net/sonde/btest/auth"
+	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/result"
+)
+
+// closed are accounts of which one is disabled.
+type closed struct{ Accounts }
+
+func (c closed) Account(name string) (Account, bool) {
+	a, ok := c.Accounts.Account(strings.TrimSuffix(name, "-closed"))
+	a.Disabled = strings.HasSuffix(name, "-closed")
+	return a, ok
+}
+
+// failure is what a client that may not log in sees, and when.
+type failure struct {
+	heard []int // lengths of what the server said after the challenge
+	end   string
+	took  time.Duration
+}
+
+// TestFailuresLookAlike: whatever is wrong with a login, the server says the
+// same after the same time.
+func TestFailuresLookAlike(t *testing.T) {
+	for _, method := range []Auth{AuthMD5, AuthSRP5} {
+		t.Run(string(method), func(t *testing.T) {
+			inBubble(t, &Server{Accounts: closed{users()}, Auth: method}, func(t *testing.T, b *bubble) {
+				var want failure
+				for i, tt := range []struct{ name, password string }{
+					{"test", "wrong"}, {"ghost", "secret"}, {"ghost", ""}, {"test-closed", "secret"}, {"", ""}, {"ghost-closed", "x"},
+				} {
+					b.backoff.Succeeded(localAddr(testAddr).Addr())
+					got := b.fail(t, method, tt.name, tt.password)
+					if i == 0 {
+						want = got
+					}
+					if fmt.Sprint(got) != fmt.Sprint(want) {
+						t.Errorf("%q: %+v, want %+v as for a wrong password", tt.name, got, want)
+					}
+				}
+				if want.took < denyTime || want.took > denyTime+10*time.Millisecond {
+					t.Errorf("a failure takes %v, want %v", want.took, denyTime)
+				}
+				notes := b.events.logins()
+				if len(notes) != 6 {
+					t.Fatalf("%d notes of 6 logins", len(notes))
+				}
+				for _, n := range notes {
+					if n.Code != result.NoteAuthFailure || n.Login == nil || n.Login.Reason != "wrong name or password" || n.Login.Method != string(method) {
+						t.Errorf("note %+v, %+v", n, n.Login)
+					}
+				}
+			})
+		})
+	}
+}
+
+// fail logs in with a name and a password that are not right.
+func (b *bubble) fail(t *testing.T, method Auth, name, password string) failure {
+	t.Helper()
+	h := b.greet(t)
+	defer h.Close()
+	h.say("01 02 01 00 0080 0000 00000000 00000000")
+	var f failure
+	if method == AuthMD5 {
+		h.loginMD5(name, password)
+	} else {
+		h.expect("03 00 00 00")
+		f.heard = append(f.heard, h.loginSRP5(name, password))
+	}
+	start := time.Now()
+	h.SetReadDeadline(time.Time{})
+	rest, err := io.ReadAll(h)
+	f.took = time.Since(start)
+	f.heard = append(f.heard, len(rest))
+	f.end = fmt.Sprintf("% x %v", rest, err)
+	return f
+}
+
+// loginSRP5 logs in up to the confirmation, and returns how long the server's
+// key was.
+func (h *hand) loginSRP5(name, password string) int {
+	h.t.Helper()
+	role, err := auth.NewClient(name, password, zeroes{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	key, _ := role.Key().AppendBinary(nil)
+	h.Write(wire.AppendFrame(nil, key))
+	n := h.hear(1)[0]
+	serverKey, err := wire.ParseServerKey(h.hear(int(n)))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	confirm, err := role.Confirm(serverKey)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.Write(wire.AppendFrame(nil, confirm[:]))
+	return int(n)
+}
+
+// zeroes is a source of a secret that is no secret.
+type zeroes struct{}
+
+func (zeroes) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = 7
+	}
+	return len(b), nil
+}
+
+// TestSaltStays: the salt of an unknown name is the same at each try, as that of
+// a known one is, and differs from name to name.
+func TestSaltStays(t *testing.T) {
+	inBubble(t, &Server{Accounts: users(), Auth: AuthSRP5}, func(t *testing.T, b *bubble) {
+		salt := func(name string) string {
+			b.backoff.Succeeded(localAddr(testAddr).Addr())
+			h := b.greet(t)
+			defer h.Close()
+			h.say("01 02 01 00 0080 0000 00000000 00000000")
+			h.expect("03 00 00 00")
+			role, _ := auth.NewClient(name, "", zeroes{})
+			key, _ := role.Key().AppendBinary(nil)
+			h.Write(wire.AppendFrame(nil, key))
+			k, err := wire.ParseServerKey(h.hear(50)[1:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprintf("%x", k.Salt)
+		}
+		for _, name := range []string{"test", "ghost", "nobody"} {
+			if a, b := salt(name), salt(name); a != b {
+				t.Errorf("%s: salt %s, then %s", name, a, b)
+			}
+		}
+		if salt("ghost") == salt("nobody") {
+			t.Error("unknown names have one salt")
+		}
+	})
+}
+
+// TestAuto: EC-SRP5 is offered first. An address that hangs up on the offer gets
+// MD5 on its next try: an old RouterOS, or a client that was not given a
+// password at first. An account may refuse MD5.
+func TestAuto(t *testing.T) {
+	inBubble(t, &Server{Accounts: users()}, func(t *testing.T, b *bubble) {
+		run := func(name, password string) (method string, err error) {
+			var got events
+			c := &Client{Target: b.addr, Account: name, Password: password, Duration: time.Second, DownRate: 1e5,
+				Dial: b.client.DialContext, ListenPacket: b.client.ListenPacket}
+			err = c.Run(t.Context(), &got)
+			if begins := got.of()[0].begins; len(begins) > 0 {
+				method = begins[0].Login
+			}
+			return method, err
+		}
+		expect := func(what, name, password, method string, code int) {
+			t.Helper()
+			got, err := run(name, password)
+			if got != method || result.ExitCode(err) != code {
+				t.Errorf("%s: login %q, %v, want %q and exit code %d", what, got, err, method, code)
+			}
+		}
+		expect("first", "test", "secret", LoginSRP5, 0)
+		expect("a wrong password", "test", "wrong", "", 4)
+		expect("after it", "test", "secret", LoginSRP5, 0)
+		expect("no password given", "", "", "", 4)
+		expect("then with one", "test", "secret", LoginMD5, 0)
+		expect("again", "test", "secret", LoginMD5, 0)
+		expect("an account that refuses MD5", "modern", "secret", "", 4)
+		expect("after that failure", "modern", "secret", LoginSRP5, 0)
+
+		// RouterOS before 6.43 knows nothing of verdict 3 and closes.
+		h := b.greet(t)
+		h.say("01 02 01 00 0080 0000 80841e00 00000000")
+		h.expect("03 00 00 00")
+		h.Close()
+		time.Sleep(time.Second)
+		h = b.greet(t)
+		h.say("01 02 01 00 0080 0000 80841e00 00000000")
+		h.loginMD5("test", "secret")
+		h.expect("01 00 00 00")
+		h.Close()
+		time.Sleep(fallbackTime)
+		expect("some time later", "test", "secret", LoginSRP5, 0)
+	})
+}
+
+// TestAnyName: a server with a password alone takes every name.
+func TestAnyName(t *testing.T) {
+	for _, method := range []Auth{AuthMD5, AuthSRP5} {
+		inBubble(t, &Server{Accounts: NewList(List{AnyName: {Password: "secret"}}), Auth: method}, func(t *testing.T, b *bubble) {
+			for _, tt := range []struct {
+				name, password string
+				code           int
+			}{{"admin", "secret", 0}, {"", "secret", 0}, {"*", "secret", 0}, {"admin", "wrong", 4}} {
+				c := &Client{Target: b.addr, Account: tt.name, Password: tt.password, Duration: time.Second, DownRate: 1e5,
+					Dial: b.client.DialContext, ListenPacket: b.client.ListenPacket}
+				if err := c.Run(t.Context(), result.Discard); result.ExitCode(err) != tt.code {
+					t.Errorf("%s: %q with %q: %v, want exit code %d", method, tt.name, tt.password, err, tt.code)
+				}
+			}
+		})
+	}
+}
+
+// TestLongNames: a name of any length ends in a login or in an error of ours.
+func TestLongNames(t *testing.T) {
+	for _, tt := range []struct {
+		n    int
+		auth Auth
+		code int
+	}{
+		{32, AuthMD5, 0}, {33, AuthMD5, 4}, {32, AuthSRP5, 0}, {221, AuthSRP5, 0}, {222, AuthSRP5, 4},
+	} {
+		name := strings.Repeat("n", tt.n)
+		inBubble(t, &Server{Accounts: NewList(List{name: {Password: "secret"}}), Auth: tt.auth}, func(t *testing.T, b *bubble) {
+			c := &Client{Target: b.addr, Account: name, Password: "secret", Duration: time.Second, DownRate: 1e5,
+				Dial: b.client.DialContext, ListenPacket: b.client.ListenPacket}
+			if err := c.Run(t.Context(), result.Discard); result.ExitCode(err) != tt.code {
+				t.Errorf("%d bytes by %s: %v, want exit code %d", tt.n, tt.auth, err, tt.code)
+			}
+		})
+	}
+}
