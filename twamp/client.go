@@ -89,7 +89,10 @@ func (x *exchange) prepare(ctx context.Context) error {
 			return cmp.Or(ctx.Err(), err)
 		}
 	}
-	return cmp.Or(ctx.Err(), x.start(ctx))
+	if err := x.start(ctx); err != nil {
+		return cmp.Or(ctx.Err(), err)
+	}
+	return nil
 }
 
 // An exchange is one control connection as its client sees it.

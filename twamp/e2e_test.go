@@ -55,7 +55,7 @@ func TestMatrix(t *testing.T) {
 						t.Parallel()
 						c := &Client{Addr: addr, Mode: mode, Features: features, KeyID: "sondekey",
 							Secret: auth.NewSecret("correct horse battery staple"), Sessions: 2,
-							Probe: Probe{Count: 5, Interval: time.Millisecond, Padding: padding, DSCP: 46}}
+							Probe: Probe{Count: 5, Interval: time.Millisecond, Padding: padding, DSCP: 46, Wait: 20 * time.Second}}
 						reports, err := reportsOf(t.Context(), c)
 						if err != nil {
 							t.Fatal(err)
@@ -121,14 +121,17 @@ func TestPinger(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := tt.pinger
 			p.Addr = startReflector(t, tt.reflector)
-			p.Count, p.Interval, p.Wait = 20, time.Millisecond, 200*time.Millisecond
+			p.Count, p.Interval, p.Wait = 20, time.Millisecond, 20*time.Second
+			if tt.replies == 0 {
+				p.Wait = 100 * time.Millisecond // which nothing depends on
+			}
 			all, err := reportsOf(t.Context(), &p)
 			if err != nil {
 				t.Fatal(err)
 			}
 			r := all[0]
 			if r.Sent != 20 || r.Replies != tt.replies || r.Lost != 20-tt.replies {
-				t.Errorf("sent %d, %d replies, %d lost; dropped %v; reflector %v", r.Sent, r.Replies, r.Lost, r.Dropped, tt.reflector.Counts())
+				t.Fatalf("sent %d, %d replies, %d lost, %d late; dropped %v; reflector %v", r.Sent, r.Replies, r.Lost, r.Late, r.Dropped, tt.reflector.Counts())
 			}
 			if tt.replies > 0 {
 				t.Logf("rtt %+v, clock %+v", r.RTT.Delay, *r.Clock)
@@ -143,7 +146,7 @@ func TestExtensions(t *testing.T) {
 		p := Pinger{
 			Addr: startReflector(t, &Reflector{Key: key}), Key: key, SSID: 3,
 			Extensions: Extensions{Class: true, Clock: true, Location: true, FollowUp: true, Direct: true},
-			Probe:      Probe{Count: 20, Interval: time.Millisecond, DSCP: 34, Padding: 100},
+			Probe:      Probe{Count: 20, Interval: time.Millisecond, DSCP: 34, Padding: 100, Wait: 20 * time.Second},
 		}
 		all, err := reportsOf(t.Context(), &p)
 		if err != nil {
@@ -191,7 +194,7 @@ func TestBothVersions(t *testing.T) {
 		} else {
 			l.Close()
 		}
-		p := Pinger{Addr: net.JoinHostPort(host, fmt.Sprint(port)), Probe: Probe{Count: 5, Interval: time.Millisecond, DSCP: 46}}
+		p := Pinger{Addr: net.JoinHostPort(host, fmt.Sprint(port)), Probe: Probe{Count: 5, Interval: time.Millisecond, DSCP: 46, Wait: 20 * time.Second}}
 		all, err := reportsOf(t.Context(), &p)
 		if err != nil {
 			t.Fatal(err)
