@@ -12,6 +12,7 @@ type command func(*env) *cobra.Command
 // commands are the commands of sonde, in the order that help lists them.
 var commands = []command{
 	btestCommand,
+	rperfCommand,
 	demoCommand,
 	selfcheckCommand,
 	versionCommand,
@@ -23,6 +24,7 @@ var borrowed = map[string]command{
 	"btest":        oldBtestCommand,
 	"btest-client": oldBtestClientCommand,
 	"btest-server": oldBtestServerCommand,
+	"rperf":        oldRperfCommand,
 }
 
 // rootFor is the command tree for the name the program was called by.

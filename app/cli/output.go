@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -36,9 +37,23 @@ type output struct {
 	syslog      syslogFlags
 
 	borrowed bool // another program's lines stand in for the text
+	others   map[string]otherFormat
+	other    errSink // what one of others made
 
 	log     *slog.Logger
 	flushes []func() error
+}
+
+// An otherFormat is a kind of --format that only some commands have.
+type otherFormat struct {
+	make    func(otherWriter) errSink
+	machine bool // it is for a program
+}
+
+// An otherWriter is where an otherFormat goes.
+type otherWriter struct {
+	io.Writer
+	indent bool // a person may read it
 }
 
 func newOutput(e *env) *output { return &output{env: e, logFormat: "text", color: "auto"} }
@@ -72,7 +87,7 @@ func (o *output) validate() error {
 			fault("%s: not one of the choices; give %s", flagValue(flag, value), strings.Join(allowed, ", "))
 		}
 	}
-	oneOf("format", o.format, "text", "json", "jsonl")
+	oneOf("format", o.format, append([]string{"text", "json", "jsonl"}, slices.Sorted(maps.Keys(o.others))...)...)
 	oneOf("color", o.color, "auto", "always", "never")
 	oneOf("log-level", o.logLevel, "debug", "info", "warn", "error")
 	oneOf("log-format", o.logFormat, "text", "json")
@@ -80,7 +95,7 @@ func (o *output) validate() error {
 	switch {
 	case o.json && o.lines:
 		fault("--json and --json-stream exclude each other; choose one")
-	case o.json && o.format == "jsonl", o.lines && o.format == "json":
+	case o.json && o.format != "text" && o.format != "json", o.lines && o.format != "text" && o.format != "jsonl":
 		fault("--format %s and --json or --json-stream exclude each other; choose one", o.format)
 	}
 	if o.csv == "-" && o.file == "" && o.machine() {
@@ -97,7 +112,7 @@ func (o *output) validate() error {
 
 // machine reports whether results are for a program.
 func (o *output) machine() bool {
-	return o.json || o.lines || o.format == "json" || o.format == "jsonl"
+	return o.json || o.lines || o.format == "json" || o.format == "jsonl" || o.others[o.format].machine
 }
 
 // logger is where the log of this command goes: standard error.
@@ -180,6 +195,9 @@ func (o *output) mainSink(w io.Writer, many bool) result.Sink {
 		s = report.JSON(w, report.JSONConfig{Indent: terminal})
 	case o.lines || o.format == "jsonl":
 		s = report.JSONLines(w, report.JSONConfig{})
+	case o.others[o.format].make != nil:
+		s = o.others[o.format].make(otherWriter{w, terminal})
+		o.other = s
 	case o.borrowed || o.file == "" && (o.quiet || o.csv == "-"):
 		return nil
 	default:

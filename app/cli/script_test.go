@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -24,7 +25,7 @@ import (
 // is called by, so that scripts and tests run them as processes.
 func TestMain(m *testing.M) {
 	programs := map[string]func(){}
-	for _, name := range []string{"sonde", "btest", "btest-client", "btest-server"} {
+	for _, name := range []string{"sonde", "btest", "btest-client", "btest-server", "rperf", "iperf3"} {
 		programs[name] = func() { os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 	}
 	testscript.Main(m, programs)
@@ -44,8 +45,10 @@ func TestMain(m *testing.M) {
 //	                           all; $NAME must be quoted in patterns
 //	visited NAME               wait until the peer has seen a connection
 //	untouched NAME             the peer must have seen none
-//	schema json|jsonl FILE     the file, or stdout, must hold one document, or
-//	                           objects ending in one, that the schema allows
+//	schema json|jsonl|documents|any FILE
+//	                           the file, or stdout, must hold one document, or
+//	                           objects ending in one, or one document on each
+//	                           line, that the schema allows; or any one JSON value
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -136,6 +139,9 @@ func cmdStatus(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// listening are the command lines of servers and recorders.
+var listening = regexp.MustCompile(` server( |$)| record |^(btest|rperf|iperf3) (.* )?-s( |$)|^btest-server`)
+
 func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: start NAME PROGRAM ARGS...")
@@ -154,7 +160,7 @@ func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	j := &job{cmd: cmd, done: make(chan struct{})}
 	s.jobs[name] = j
 	go func() { cmd.Wait(); close(j.done) }()
-	if line := strings.Join(args[1:], " "); strings.Contains(line, " server ") || strings.Contains(line, " record ") || strings.Contains(line, "btest -s") || strings.HasPrefix(line, "btest-server") {
+	if listening.MatchString(strings.Join(args[1:], " ")) {
 		at := j.await(ts, ts.MkAbs(name+".err"), listens)
 		ts.Setenv(name, at[1])
 	}
@@ -274,8 +280,18 @@ func cmdSchema(ts *testscript.TestScript, _ bool, args []string) {
 		err = checkDocument([]byte(text))
 	case "jsonl":
 		err = checkLines(text)
+	case "documents":
+		for line := range strings.Lines(text) {
+			if err == nil {
+				err = checkDocument([]byte(line))
+			}
+		}
+	case "any":
+		if !json.Valid([]byte(text)) {
+			err = errors.New("not one JSON value")
+		}
 	default:
-		ts.Fatalf("usage: schema json|jsonl FILE")
+		ts.Fatalf("usage: schema json|jsonl|documents|any FILE")
 	}
 	ts.Check(err)
 }
