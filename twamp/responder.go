@@ -72,7 +72,7 @@ func (r *responder) run(ctx context.Context) error {
 			return fmt.Errorf("%s: reflector at %v: %w", Protocol, r.port.localAddr(), err)
 		}
 		var class uint8
-		if out, class, err = r.respond(out[:0], in[:n], a); err == nil && len(out) > 0 {
+		if out, class = r.respond(out[:0], in[:n], a); len(out) > 0 {
 			// A reply that cannot be sent is a lost packet, and the sender counts it.
 			_ = r.port.write(out, a.From, a.To.Addr(), class)
 		}
@@ -81,7 +81,7 @@ func (r *responder) run(ctx context.Context) error {
 
 // respond appends the reply to a datagram, or nothing, to dst and returns the
 // traffic class to send it with.
-func (r *responder) respond(dst, request []byte, a arrival) ([]byte, uint8, error) {
+func (r *responder) respond(dst, request []byte, a arrival) ([]byte, uint8) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refresh(a.At)
@@ -89,16 +89,16 @@ func (r *responder) respond(dst, request []byte, a arrival) ([]byte, uint8, erro
 	if s == nil || s.finish(a.At) {
 		if r.open == nil {
 			r.counts[foreign]++
-			return dst, 0, nil
+			return dst, 0
 		}
 		out, class, o := r.open.respond(dst, request, a, &r.estimate)
 		r.counts[o]++
-		return out, class, nil
+		return out, class
 	}
 	out, o := s.respond(dst, request, a)
 	s.counts[o]++
 	r.counts[o]++
-	return out, s.mark, nil
+	return out, s.mark
 }
 
 // refresh asks the clock how exact it is, now and then.

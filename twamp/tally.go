@@ -79,9 +79,9 @@ type Sample struct {
 	Sent       time.Time
 	RTT        time.Duration // less the reflector's time, where it tells it
 	Gross      time.Duration // with it
-	Forward    time.Duration // T2-T1, with the offset of the clocks
-	Backward   time.Duration // T4-T3, with the offset of the clocks
-	ForwardTTL uint8         // as the request came; 0 if not known
+	Out        time.Duration // T2-T1, with the offset of the clocks
+	Home       time.Duration // T4-T3, with the offset of the clocks
+	RequestTTL uint8         // as the request came; 0 if not known
 	ReplyTTL   uint8         // as the reply came; 0 if not known
 }
 
@@ -235,7 +235,7 @@ func (t *tally) measure(one *sent, p wire.Reply, a arrival) {
 	if t.record != nil {
 		t.record(Sample{
 			Seq: p.SenderSeq, Reflector: p.Seq, Sent: one.at, RTT: one.rtt, Gross: gross,
-			Forward: one.out, Backward: one.home, ForwardTTL: p.SenderTTL, ReplyTTL: a.TTL,
+			Out: one.out, Home: one.home, RequestTTL: p.SenderTTL, ReplyTTL: a.TTL,
 		})
 	}
 }
