@@ -2,6 +2,7 @@ package pace
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,4 +73,24 @@ func TestWaiter(t *testing.T) {
 			t.Error("a wait that was cut short says that its time came")
 		}
 	})
+}
+
+// TestPrecise: an exact wait is never early, and ends with its context.
+func TestPrecise(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	w := Precise()
+	defer w.Close()
+	at := time.Now()
+	for _, d := range []time.Duration{0, time.Microsecond, 50 * time.Microsecond, time.Millisecond, 5 * time.Millisecond} {
+		at = at.Add(d)
+		if !w.Until(t.Context(), at) || time.Now().Before(at) {
+			t.Errorf("a wait of %v was early by %v", d, time.Until(at))
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if w.Until(ctx, time.Now().Add(time.Hour)) {
+		t.Error("a wait that was cut short says that its time came")
+	}
 }

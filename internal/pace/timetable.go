@@ -87,14 +87,6 @@ func (t *Timetable) Sent(now time.Duration, n int, size uint64) (late time.Durat
 	return late, skipped
 }
 
-// Unsent takes back n·size bits of the last train that were not sent after all.
-func (t *Timetable) Unsent(n int, size uint64) {
-	t.owed -= min(t.owed, uint64(n)*size)
-	if t.owed == 0 {
-		t.soonest = t.base
-	}
-}
-
 // Train is how many packets of size bits may leave back to back at rate bit/s:
 // as many as the quantum is worth, at least 1 and at most most. Without a limit
 // it is most.

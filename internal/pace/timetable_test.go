@@ -124,17 +124,6 @@ func TestTimetableChange(t *testing.T) {
 	}
 }
 
-func TestTimetableUnsent(t *testing.T) {
-	const size = 8 * 1000 // 1 ms at 8 Mbit/s
-	var table Timetable
-	table.Due(0, 8e6)
-	table.Sent(0, 4, size)
-	table.Unsent(3, size)
-	if due := table.Due(0, 8e6); due > 2*time.Millisecond {
-		t.Errorf("due at %v after 3 of 4 were not sent", due)
-	}
-}
-
 func TestTrain(t *testing.T) {
 	for _, tt := range []struct {
 		rate, size uint64

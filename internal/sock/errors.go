@@ -21,9 +21,3 @@ func IsTooBig(err error) bool {
 	return ok && e == tooBig
 }
 
-// isFull reports whether err means that a queue has no room at the moment, so
-// that the same datagram may well be taken soon.
-func isFull(err error) bool {
-	e, ok := errors.AsType[syscall.Errno](err)
-	return ok && slices.Contains(fulls, e)
-}

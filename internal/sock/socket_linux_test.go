@@ -1,14 +1,17 @@
 package sock
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -310,4 +313,50 @@ func TestWriteErrors(t *testing.T) {
 	if _, err := a.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Write in an endless storm of EAGAIN = %v", err)
 	}
+}
+
+// TestTrafficClass: the octet is set for the families that the socket carries.
+func TestTrafficClass(t *testing.T) {
+	const class = 0xb8 // expedited forwarding
+	c, err := ListenPackets(t.Context(), netip.AddrPort{}, PacketOptions{TrafficClass: class})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := c.(*packetSocket)
+	options := [][2]int{{unix.IPPROTO_IP, unix.IP_TOS}}
+	if p.v6 {
+		options = append(options, [2]int{unix.IPPROTO_IPV6, unix.IPV6_TCLASS})
+	}
+	for _, o := range options {
+		if got, err := unix.GetsockoptInt(p.fd, o[0], o[1]); got != class || err != nil {
+			t.Errorf("option %v is %#x, %v", o, got, err)
+		}
+	}
+}
+
+func TestUnknownInterface(t *testing.T) {
+	_, err := ListenPackets(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), PacketOptions{Interface: "nosuch0"})
+	if err == nil || !strings.Contains(err.Error(), "nosuch0") {
+		t.Errorf("ListenPackets = %v, want an error that names the interface", err)
+	}
+}
+
+// FuzzControl: whatever lies in the control buffer, a message stays sound.
+func FuzzControl(f *testing.F) {
+	b := make([]byte, gatherOOB)
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = unix.SOL_UDP, unix.UDP_GRO
+	h.SetLen(unix.CmsgLen(4))
+	binary.NativeEndian.PutUint32(b[unix.CmsgLen(0):], 1450)
+	f.Add(b, 60_000)
+	f.Add(b[:unix.CmsgLen(4)], 60_000)
+	f.Add([]byte{}, 0)
+	f.Fuzz(func(t *testing.T, b []byte, n int) {
+		m := Message{Len: n}
+		m.control(b)
+		if m.Segment != 0 && (m.Segment < 0 || m.Segment >= n) {
+			t.Errorf("a segment of %d in %d bytes", m.Segment, n)
+		}
+	})
 }

@@ -32,9 +32,12 @@ type batches struct {
 }
 
 func newBatches(r *Receiver) *batches {
-	n, room := 1, max(64, r.Header)
+	n, room := 1, max(1, r.Header)
 	if sock.Joins(r.Conn) {
-		n, room = joinedBatch, joinedBytes
+		n = joinedBatch
+		if r.Parse != nil {
+			room = joinedBytes
+		}
 	}
 	b := &batches{
 		Receiver: r,

@@ -3,8 +3,11 @@ package stream
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -222,6 +225,31 @@ func TestAddressLater(t *testing.T) {
 		}
 		if v := s.View(); *v.Skipped != 0 {
 			t.Errorf("%d packets skipped", *v.Skipped)
+		}
+	})
+}
+
+// refusing is a socket that takes nothing.
+type refusing struct{ sock.PacketConn }
+
+func (refusing) WriteTrain([]byte, int, netip.AddrPort) (int, error) { return 0, syscall.ENOBUFS }
+
+// TestPatience: a queue that stays full ends the test, with the reason.
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n testnet.Network
+		a := open(t, n.Host(testnet.Link{}, testnet.Link{}, "192.0.2.1"), ":1")
+		began := time.Now()
+		s := &Sender{Conn: refusing{a}, Size: 100, To: func() netip.AddrPort { return netip.MustParseAddrPort("192.0.2.2:2") }}
+		err := s.Run(t.Context())
+		if !errors.Is(err, syscall.ENOBUFS) || !strings.Contains(err.Error(), "192.0.2.2:2") {
+			t.Errorf("Run = %v, want ENOBUFS and to whom", err)
+		}
+		if took := time.Since(began); took < patience || took > patience+time.Second {
+			t.Errorf("gave up after %v, want %v", took, patience)
+		}
+		if d := s.View().Stalled; d == nil || *d < patience {
+			t.Errorf("stalled %v, want at least %v", d, patience)
 		}
 	})
 }
