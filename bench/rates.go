@@ -17,7 +17,7 @@ func (l *lab) rates(ctx context.Context, n *network, o options) error {
 		name:  "sonde",
 		parse: l.player("", l.self).parse,
 	}
-	o.time, o.calm = rateTime, false
+	o.time = rateTime
 	begun := false
 	for _, rate := range []uint64{1e6, 100e6, 1e9, 5e9} {
 		for _, kind := range []string{"udp", "tcp"} {

@@ -174,7 +174,7 @@ func TestTCPRateChange(t *testing.T) {
 		if slow < 30 || slow > 32 {
 			t.Errorf("%d bytes in 3s at 80 bit/s", slow)
 		}
-		if fast := r.View().Bytes - slow; fast < 980_000 || fast > 1_010_000 {
+		if fast := r.View().Bytes - slow; fast < 980_000 || fast > 1_020_002 {
 			t.Errorf("%d bytes in 1s at 8 Mbit/s", fast)
 		}
 	})
