@@ -18,6 +18,7 @@ type BtestRSSink struct {
 	out
 	c      BtestRSConfig
 	begins map[result.ID]result.Begin
+	crumbs map[result.ID][]result.Interval // not shown if they are the last of a run
 }
 
 // BtestRS writes what the program btest-rs prints: a line for each second and
@@ -28,7 +29,7 @@ type BtestRSSink struct {
 //	[   3]   RX  430.51 Mbps (53813376 bytes)  lost: 5  cpu: 18%/45%
 //	[   4]   TX  450.00 Mbps (56250000 bytes)  cpu: 72%/85% !
 func BtestRS(w io.Writer, c BtestRSConfig) *BtestRSSink {
-	return &BtestRSSink{out: out{w: w}, c: c, begins: map[result.ID]result.Begin{}}
+	return &BtestRSSink{out: out{w: w}, c: c, begins: map[result.ID]result.Begin{}, crumbs: map[result.ID][]result.Interval{}}
 }
 
 // Put implements result.Sink.
@@ -40,19 +41,32 @@ func (s *BtestRSSink) Put(e result.Event) {
 		s.begins[e.Run] = e
 		s.log(startLine(e))
 	case result.Interval:
-		if e.Stream == result.AllStreams && !s.c.Quiet && !isCrumb(e) {
-			s.write([]byte(btestRSLine(s.begins[e.Run].Transport, e) + "\n"))
+		if e.Stream == result.AllStreams && !s.c.Quiet {
+			s.interval(e)
 		}
 	case result.Note:
 		if line, ok := loginLine(e); ok {
 			s.log(line)
 		}
 	case result.End:
+		delete(s.crumbs, e.Run)
 		if begin, ok := s.begins[e.Run]; ok {
 			delete(s.begins, e.Run)
 			s.log(endLine(record{begin: begin, end: e, btestRS: true}))
 		}
 	}
+}
+
+// interval prints an interval, and those before it that were not the last ones.
+func (s *BtestRSSink) interval(i result.Interval) {
+	if isCrumb(i) {
+		s.crumbs[i.Run] = append(s.crumbs[i.Run], i)
+		return
+	}
+	for _, one := range append(s.crumbs[i.Run], i) {
+		s.write([]byte(btestRSLine(s.begins[i.Run].Transport, one) + "\n"))
+	}
+	delete(s.crumbs, i.Run)
 }
 
 // log writes a line of the log: time, level, event.

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,10 @@ type column struct {
 const compatible = 14
 
 // columns are all columns; new ones are only ever added at the end.
-var columns = []column{
+var columns = slices.Concat(flowColumns, tripsColumns)
+
+// flowColumns are those of every test, and of throughput.
+var flowColumns = []column{
 	// The columns of btest-rs 0.6.3, with correct values.
 	{"timestamp", func(r record) string { return strconv.FormatInt(r.end.Time.Unix(), 10) }},
 	{"host", func(r record) string { host, _ := hostPort(r.begin); return cell(host) }},

@@ -21,8 +21,8 @@ type CSVConfig struct {
 	BtestRS bool
 }
 
-// A CSVSink writes one row for each run, when it ends (RFC 4180, lines end in
-// LF).
+// A CSVSink writes one row for each run, or for each session of one by packets
+// that come back, when it ends (RFC 4180, lines end in LF).
 type CSVSink struct {
 	out
 	c       CSVConfig
@@ -161,7 +161,9 @@ func (s *CSVSink) Put(e result.Event) {
 		if s.header {
 			s.writeHeader()
 		}
-		s.writeRow(record{begin: begin, end: e, btestRS: s.c.BtestRS})
+		for n := range max(1, len(e.RoundTrips)) {
+			s.writeRow(record{begin: begin, end: e, btestRS: s.c.BtestRS, session: n})
+		}
 	}
 }
 

@@ -68,6 +68,9 @@ type rowJSON struct {
 	RTT      *delayJSON `json:"rtt"`
 	Sender   *viewJSON  `json:"sender"`
 	Receiver *viewJSON  `json:"receiver"`
+	// RoundTrips is of tests by packets that come back, which have nothing in
+	// the views.
+	RoundTrips *tripsRowJSON `json:"round_trips,omitempty"`
 }
 
 // figuresJSON is the headline: bytes, rate and packets from the view of the
@@ -196,6 +199,8 @@ type endJSON struct {
 	CPU      cpuJSON      `json:"cpu"`
 	Latency  *latencyJSON `json:"latency"`
 	Why      *whyJSON     `json:"why"`
+	Trips    []tripsJSON  `json:"round_trips,omitempty"` // one for each session
+	Verdict  *verdictJSON `json:"verdict,omitempty"`     // left out without thresholds
 	keptJSON
 }
 

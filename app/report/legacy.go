@@ -18,6 +18,7 @@ type record struct {
 	// btestRS is true under that program's name: bytes are counted with the
 	// headers that the protocol counts, and what was not measured is 0.
 	btestRS bool
+	session int // which one a row is of, in a test by packets that come back
 }
 
 // begun is false for a run that failed before anything was agreed.

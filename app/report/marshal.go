@@ -26,6 +26,7 @@ func rowOf(i result.Interval) rowJSON {
 		figuresJSON: figuresOf(i.Local(), i.Received, elapsed),
 		CPU:         cpuOf(i.CPU), RTT: delayOf(i.RTT),
 		Sender: senderOf(i.Sent, elapsed), Receiver: receiverOf(i.Received, elapsed),
+		RoundTrips: tripsRowOf(i.RoundTrips),
 	}
 	if i.Stream != result.AllStreams {
 		row.Stream = &i.Stream
@@ -193,7 +194,11 @@ func endOf(b *result.Begin, e result.End, kept keptJSON) endJSON {
 		Test: testOf(b),
 		Down: totalOf(e.Role, result.Down, e.Down), Up: totalOf(e.Role, result.Up, e.Up),
 		CPU: cpuOf(e.CPU), Latency: latencyOf(e.Latency), Why: whyOf(e.Why),
+		Verdict:  verdictOf(e.Verdict),
 		keptJSON: kept,
+	}
+	for n := range e.RoundTrips {
+		j.Trips = append(j.Trips, tripsOf(n, &e.RoundTrips[n]))
 	}
 	if b != nil {
 		j.Duration = result.Some(seconds(e.Elapsed))

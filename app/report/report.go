@@ -12,6 +12,7 @@
 //	JSONLines one object for each event
 //	CSV       one row for each run
 //	BtestRS   the lines of btest-rs
+//	Twping    summaries in the form of twping's
 //	Rperf     the text and the JSON document of rperf
 //	Syslog    logins, starts and ends of tests, over the network
 //

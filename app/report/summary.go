@@ -45,6 +45,12 @@ func summary(c TextConfig, b result.Begin, e result.End) string {
 	title := fmt.Sprintf("--- %s %s, %s, %s", clean(b.Protocol), way(b), peerOf(b), FormatElapsed(e.Elapsed))
 	s.WriteString(c.paint(bold, title) + "\n")
 	s.table(b, e)
+	for n := range e.RoundTrips {
+		if len(e.RoundTrips) > 1 {
+			s.row("session", "%d", n)
+		}
+		s.trips(&e.RoundTrips[n])
+	}
 	for _, d := range b.Direction.Each() {
 		if t := e.Total(d); t != nil {
 			s.details(b, d, t)
@@ -54,6 +60,7 @@ func summary(c TextConfig, b result.Begin, e result.End) string {
 	s.machines(e.CPU, e.Why)
 	s.latency(e.Latency)
 	s.why(e.Why)
+	s.verdict(e.Verdict)
 	s.ended(e)
 	return s.String()
 }
@@ -322,7 +329,8 @@ func (s *sheet) ended(e result.End) {
 		reason = cmp.Or(clean(strings.ReplaceAll(e.Reason, "_", " ")), unknown)
 	}
 	s.row("ended", "%s", reason)
-	if e.Err != nil && (e.Role != result.Client || s.c.Notes == nil) {
+	asking := e.Role == result.Client || e.Role == result.Sender
+	if e.Err != nil && (!asking || s.c.Notes == nil) {
 		s.row("error", "%s", s.c.paint(red, clean(e.Err.Error())))
 	}
 }

@@ -35,7 +35,8 @@ type TextSink struct {
 // A textRun is what is kept of a run between its Begin and its End.
 type textRun struct {
 	begin   result.Begin
-	waiting *result.Interval // one direction of a moment, until the other comes
+	waiting *result.Interval  // one direction of a moment, until the other comes
+	crumbs  []result.Interval // so short that they are not shown if they are the last
 }
 
 // Text writes a heading for each run, one line for each interval with both
@@ -104,7 +105,7 @@ func (c TextConfig) heading(b result.Begin) string {
 		t.WriteString(", " + peerOf(b))
 	}
 	if b.Streams > 1 {
-		t.WriteString(", " + formatCount(b.Streams, "stream"))
+		t.WriteString(", " + formatCount(b.Streams, map[bool]string{true: "session", false: "stream"}[b.Role == result.Sender]))
 	}
 	if b.Duration > 0 {
 		t.WriteString(", " + FormatElapsed(b.Duration))
@@ -132,25 +133,40 @@ func way(b result.Begin) string {
 	if b.Direction == result.Both {
 		d = "both ways"
 	}
+	if b.Role == result.Sender {
+		d = "round trips"
+	}
 	if b.Transport != "" {
 		d += " over " + strings.ToUpper(string(b.Transport))
 	}
 	return d
 }
 
-// crumb is how short an interval at the end of a run is left out of the lines:
-// a server counts on for some milliseconds until the client's close has come.
-// The totals have all of it.
+// crumb is how short the last interval of a run is when it is left out of the
+// lines: a server counts on for some milliseconds until the client's close has
+// come. The totals have all of it.
 const crumb = 50 * time.Millisecond
 
 func isCrumb(i result.Interval) bool { return i.Seq > 1 && i.End-i.Start < crumb }
 
-// interval prints a line as soon as all directions of the moment have come.
+// interval shows an interval, and those before it that were not the last ones.
 func (s *TextSink) interval(i result.Interval) {
-	if isCrumb(i) {
+	run := s.runs[i.Run]
+	if run != nil && isCrumb(i) {
+		run.crumbs = append(run.crumbs, i)
 		return
 	}
-	run := s.runs[i.Run]
+	if run != nil {
+		for _, c := range run.crumbs {
+			s.show(run, c)
+		}
+		run.crumbs = nil
+	}
+	s.show(run, i)
+}
+
+// show prints a line as soon as all directions of the moment have come.
+func (s *TextSink) show(run *textRun, i result.Interval) {
 	if i.Stream != result.AllStreams {
 		if s.c.Streams {
 			s.print(beginOf(run), s.moment(run, i))

@@ -82,6 +82,27 @@ func TestTextHostile(t *testing.T) {
 	}
 }
 
+// The last interval of a run is not shown when it is but some milliseconds; one
+// in the middle is.
+func TestCrumbs(t *testing.T) {
+	begin := tcpLost()[0].(result.Begin)
+	interval := func(seq int, start, end time.Duration) result.Interval {
+		return result.Interval{Head: begin.Head, Seq: seq, Direction: result.Up, Stream: result.AllStreams,
+			Start: start, End: end, Received: &result.View{Bytes: 1000}}
+	}
+	events := []result.Event{begin, interval(1, 0, 1000*ms), interval(2, 1000*ms, 1010*ms), interval(3, 1010*ms, 2000*ms),
+		interval(4, 2000*ms, 2002*ms), result.End{Head: begin.Head, Elapsed: 2002 * ms}}
+	var text, old bytes.Buffer
+	put(Text(&text, TextConfig{}), events)
+	put(BtestRS(&old, BtestRSConfig{}), events)
+	if n := strings.Count(text.String(), "  upload   "); n != 3 {
+		t.Errorf("%d lines of 3:\n%s", n, &text)
+	}
+	if n := strings.Count(old.String(), "\n"); n != 3 || !strings.Contains(old.String(), "[   2]") {
+		t.Errorf("%d lines of 3:\n%s", n, &old)
+	}
+}
+
 type brokenWriter struct{ n int }
 
 var errBroken = errors.New("broken pipe")
