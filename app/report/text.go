@@ -167,6 +167,10 @@ func (s *TextSink) interval(i result.Interval) {
 
 // show prints a line as soon as all directions of the moment have come.
 func (s *TextSink) show(run *textRun, i result.Interval) {
+	if i.RoundTrips != nil {
+		s.print(beginOf(run), s.tripsMoment(run, i))
+		return
+	}
 	if i.Stream != result.AllStreams {
 		if s.c.Streams {
 			s.print(beginOf(run), s.moment(run, i))
