@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"os"
 
@@ -25,9 +26,9 @@ can be guessed are hidden unless asked for.`,
 		Example: `  sonde btest decode recording.json
   tcpdump -i eth0 -w - port 2000 | sonde btest decode -`,
 		Args: oneArg("FILE"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Port = uint16(at)
-			return decode(e, args[0], o)
+			return decode(cmd.Context(), e, args[0], o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.Secrets, "secrets", false, "show hashes and confirmations of logins")
@@ -36,8 +37,8 @@ can be guessed are hidden unless asked for.`,
 	return cmd
 }
 
-// decode prints the file of that name, - for standard input.
-func decode(e *env, name string, o btest.DecodeOptions) error {
+// decode prints the file of that name, - for standard input, until ctx ends.
+func decode(ctx context.Context, e *env, name string, o btest.DecodeOptions) error {
 	var in io.Reader = e.in
 	if name != "-" {
 		f, err := os.Open(name)
@@ -47,7 +48,18 @@ func decode(e *env, name string, o btest.DecodeOptions) error {
 		defer f.Close()
 		in = f
 	}
-	out := bufio.NewWriter(e.out)
+	decoded := make(chan error, 1)
+	go func() { decoded <- decodeTo(e.out, in, name, o) }()
+	select {
+	case err := <-decoded:
+		return err
+	case <-ctx.Done(): // a read of standard input may wait for ever
+		return context.Cause(ctx)
+	}
+}
+
+func decodeTo(w io.Writer, in io.Reader, name string, o btest.DecodeOptions) error {
+	out := bufio.NewWriter(w)
 	err := btest.Decode(in, out, o)
 	if flushed := out.Flush(); flushed != nil {
 		return &result.Error{Word: result.CodeLocal, Text: "decode " + name, Err: cause(flushed)}

@@ -45,7 +45,7 @@ func Main(args []string, in io.Reader, out, errs io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errs)
 	root.SilenceUsage, root.SilenceErrors = true, true
-	ctx, release := interruptible(context.Background())
+	ctx, release := interruptible(context.Background(), errs)
 	defer release()
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {

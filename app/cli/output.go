@@ -39,6 +39,7 @@ type output struct {
 	borrowed bool // another program's lines stand in for the text
 	others   map[string]otherFormat
 	other    errSink // what one of others made
+	fail     thresholds
 
 	log     *slog.Logger
 	flushes []func() error
@@ -97,6 +98,9 @@ func (o *output) validate() error {
 		fault("--json and --json-stream exclude each other; choose one")
 	case o.json && o.format != "text" && o.format != "json", o.lines && o.format != "text" && o.format != "jsonl":
 		fault("--format %s and --json or --json-stream exclude each other; choose one", o.format)
+	}
+	if err := o.fail.parse(); err != nil {
+		faults = append(faults, err)
 	}
 	if o.csv == "-" && o.file == "" && o.machine() {
 		fault("--csv -: JSON is on standard output already; give a file to one of them")
@@ -270,5 +274,5 @@ func (o *output) runClient(ctx context.Context, validate func() error, run func(
 	if err != nil {
 		return err
 	}
-	return cmp.Or(run(ctx, judged(sink)), o.close())
+	return cmp.Or(run(ctx, judged(o.fail.sink(sink))), o.fail.err(), o.close())
 }

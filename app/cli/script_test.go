@@ -5,12 +5,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -28,7 +30,18 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"sonde", "btest", "btest-client", "btest-server", "rperf", "iperf3"} {
 		programs[name] = func() { os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 	}
-	testscript.Main(m, programs)
+	testscript.Main(atOnce{m}, programs)
+}
+
+// atOnce runs more tests in parallel than the default, unless told otherwise.
+type atOnce struct{ m *testing.M }
+
+// Run implements testscript.TestingM.
+func (a atOnce) Run() int {
+	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		flag.Set("test.parallel", strconv.Itoa(2+runtime.GOMAXPROCS(0)))
+	}
+	return a.m.Run()
 }
 
 // TestScripts runs the scripts in testdata. Beside the commands of testscript
@@ -50,6 +63,7 @@ func TestMain(m *testing.M) {
 //	                           objects ending in one, or one document on each
 //	                           line, that the schema allows; or any one JSON value
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireUniqueNames:  true,

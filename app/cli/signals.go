@@ -2,32 +2,46 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/sonde-net/sonde/result"
 )
 
+// slowStop is how long stopping may take before it is remarked on.
+const slowStop = time.Second
+
 // interruptible returns a context that the first SIGINT or SIGTERM ends with
-// the error that belongs to it. The second one ends the program at once.
-func interruptible(parent context.Context) (context.Context, func()) {
+// the error that belongs to it. The second one ends the program at once; errs
+// is told of that when stopping takes long.
+func interruptible(parent context.Context, errs io.Writer) (context.Context, func()) {
 	ctx, stop := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
 	go func() {
-		for n := 0; ; n++ {
-			select {
-			case s := <-signals:
-				cause := interruption(s)
-				if n > 0 {
-					os.Exit(cause.ExitCode())
-				}
-				stop(cause)
-			case <-done:
-				return
-			}
+		select {
+		case s := <-signals:
+			stop(interruption(s))
+		case <-done:
+			return
+		}
+		select {
+		case <-time.After(slowStop):
+			fmt.Fprintln(errs, "stopping; interrupt again to leave at once")
+		case s := <-signals:
+			os.Exit(interruption(s).ExitCode())
+		case <-done:
+			return
+		}
+		select {
+		case s := <-signals:
+			os.Exit(interruption(s).ExitCode())
+		case <-done:
 		}
 	}()
 	return ctx, func() {
