@@ -31,6 +31,7 @@ type failure struct {
 // TestFailuresLookAlike: whatever is wrong with a login, the server says the
 // same after the same time.
 func TestFailuresLookAlike(t *testing.T) {
+	t.Parallel()
 	for _, method := range []Auth{AuthMD5, AuthSRP5} {
 		t.Run(string(method), func(t *testing.T) {
 			inBubble(t, &Server{Accounts: closed{users()}, Auth: method}, func(t *testing.T, b *bubble) {
@@ -122,6 +123,7 @@ func (zeroes) Read(b []byte) (int, error) {
 // TestSaltStays: the salt of an unknown name is the same at each try, as that of
 // a known one is, and differs from name to name.
 func TestSaltStays(t *testing.T) {
+	t.Parallel()
 	inBubble(t, &Server{Accounts: users(), Auth: AuthSRP5}, func(t *testing.T, b *bubble) {
 		salt := func(name string) string {
 			b.backoff.Succeeded(localAddr(testAddr).Addr())
@@ -153,6 +155,7 @@ func TestSaltStays(t *testing.T) {
 // MD5 on its next try: an old RouterOS, or a client that was not given a
 // password at first. An account may refuse MD5.
 func TestAuto(t *testing.T) {
+	t.Parallel()
 	inBubble(t, &Server{Accounts: users()}, func(t *testing.T, b *bubble) {
 		run := func(name, password string) (method string, err error) {
 			var got events
@@ -198,6 +201,7 @@ func TestAuto(t *testing.T) {
 
 // TestAnyName: a server with a password alone takes every name.
 func TestAnyName(t *testing.T) {
+	t.Parallel()
 	for _, method := range []Auth{AuthMD5, AuthSRP5} {
 		inBubble(t, &Server{Accounts: NewList(List{AnyName: {Password: "secret"}}), Auth: method}, func(t *testing.T, b *bubble) {
 			for _, tt := range []struct {
@@ -216,6 +220,7 @@ func TestAnyName(t *testing.T) {
 
 // TestLongNames: a name of any length ends in a login or in an error of ours.
 func TestLongNames(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		n    int
 		auth Auth

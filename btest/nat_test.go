@@ -52,6 +52,7 @@ func (h *house) route(t *testing.T) { h.outside.Route(t, "192.168.1.0/24", "198.
 // TestNATRewritesPorts: behind a NAT that gives the client's datagrams another
 // port the server's arrive all the same, in every direction.
 func TestNATRewritesPorts(t *testing.T) {
+	t.Parallel()
 	for _, d := range []result.Direction{result.Down, result.Both, result.Up} {
 		t.Run(d.String(), func(t *testing.T) {
 			t.Parallel()
@@ -77,6 +78,7 @@ func TestNATRewritesPorts(t *testing.T) {
 // TestNATBlocksUDP: where no datagram of the server comes in, the client says
 // within three seconds what to open; a download alone ends soon.
 func TestNATBlocksUDP(t *testing.T) {
+	t.Parallel()
 	for _, d := range []result.Direction{result.Down, result.Both} {
 		t.Run(d.String(), func(t *testing.T) {
 			t.Parallel()
@@ -117,6 +119,7 @@ func TestNATBlocksUDP(t *testing.T) {
 // TestVanishKernel: packets vanish on the wire, with nobody to acknowledge
 // them. At a low rate the kernel could take what is sent for hours.
 func TestVanishKernel(t *testing.T) {
+	t.Parallel()
 	for _, udp := range []bool{false, true} {
 		for _, d := range []result.Direction{result.Up, result.Down, result.Both} {
 			t.Run(fmt.Sprintf("udp=%v/%v", udp, d), func(t *testing.T) {
@@ -127,7 +130,8 @@ func TestVanishKernel(t *testing.T) {
 				var near events
 				ended := make(chan error, 1)
 				go func() { ended <- c.Run(context.Background(), &near) }()
-				time.Sleep(2200 * time.Millisecond)
+				awaitIntervals(t, &near, 2)
+				awaitIntervals(t, h.server.events, 2)
 				for _, ns := range []*testnet.Namespace{h.client, h.router} {
 					ns.Drop(t, testnet.Match{})
 				}

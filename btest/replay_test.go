@@ -20,6 +20,7 @@ import (
 // to our Server and checks what both ends see, second by second, and that no
 // defect of a recorded program is imitated.
 func TestReplayServer(t *testing.T) {
+	t.Parallel()
 	for _, name := range dataNames(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -207,6 +208,7 @@ func (p *packetSizes) check(t *testing.T, payload int) {
 // TestReplayClient runs our Client against the server of every recording that
 // has a data phase, likewise.
 func TestReplayClient(t *testing.T) {
+	t.Parallel()
 	for _, name := range dataNames(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

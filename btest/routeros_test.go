@@ -108,6 +108,7 @@ func (r *router) listen(i int, h *hand) {
 
 // TestRouterTCP plays RouterOS's TCP tests to our server.
 func TestRouterTCP(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, command string
 		n             int
@@ -182,6 +183,7 @@ func (r *router) checkStatuses(due bool) {
 // together. What comes is not lost, and what the server sends comes to the
 // first port.
 func TestRouterUDP(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{1, 4, 20} {
 		for _, common := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d ports/common=%v", n, common), func(t *testing.T) {
@@ -265,6 +267,7 @@ func (r *router) testUDP(n int, common bool) {
 
 // TestRouterUDPCommands plays the other UDP commands.
 func TestRouterUDPCommands(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		command string
 		size    int
@@ -417,6 +420,7 @@ func (r *routerServer) statuses(h *scripted) error {
 
 // TestRouterServer runs our client against RouterOS servers.
 func TestRouterServer(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		client Client

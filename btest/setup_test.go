@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if n := flag.Lookup("test.parallel"); n.Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) {
-		flag.Set("test.parallel", "16")
+		flag.Set("test.parallel", "12")
 	}
 	code := m.Run()
 	if left := leftovers(5 * time.Second); code == 0 && left != "" {
