@@ -425,6 +425,11 @@ func (c *clientRun) exchange(news chan heard) (*wire.Results, error) {
 	}
 	if err := c.ctrl.say(wire.IperfDone); err != nil {
 		c.Log.Debug("last word", "err", err) // everything has been said
+		return &far, nil
+	}
+	// A real server takes the next client only when it has closed.
+	if _, err := c.ctrl.state(t.ctx, "close", partingTime); err != nil && !gone(err) {
+		c.Log.Debug("close", "err", err)
 	}
 	return &far, nil
 }

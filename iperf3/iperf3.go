@@ -38,6 +38,7 @@ const (
 	drainQuiet  = 300 * time.Millisecond // without any of it
 	graceTime   = 10 * time.Second       // beyond a test's own time, at a server
 	doneTime    = 5 * time.Second        // for a client's last byte
+	partingTime = time.Second            // for a server to close then
 )
 
 // longAgo is a deadline that wakes whatever is blocked.

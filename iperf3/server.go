@@ -45,7 +45,15 @@ type Server struct {
 
 	mu    sync.Mutex // guards what follows
 	busy  int        // sessions that have a cookie
-	tests map[wire.Cookie]chan net.Conn
+	tests map[wire.Cookie]chan arrival
+	next  int // number of the next connection
+}
+
+// An arrival is a connection with its number. Roles go by the order in which a
+// client opened its streams, and cookies may be read in another one.
+type arrival struct {
+	net.Conn
+	number int
 }
 
 // limit is n, or the default d for 0, or none for -1.
@@ -62,7 +70,7 @@ func limit(n, d int) int {
 func (s *Server) prepare() {
 	s.once.Do(func() {
 		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
-		s.tests = map[wire.Cookie]chan net.Conn{}
+		s.tests = map[wire.Cookie]chan arrival{}
 		if s.Policy == nil {
 			s.Policy = &admit.Limits{}
 		}
@@ -144,16 +152,20 @@ func (s *Server) accept(ctx context.Context, wg *sync.WaitGroup, h *hub, conn ne
 		conn.Close()
 		return
 	}
+	s.mu.Lock()
+	s.next++
+	a := arrival{conn, s.next}
+	s.mu.Unlock()
 	wg.Go(func() {
 		defer leave()
-		s.serveConn(ctx, h, conn, peer)
+		s.serveConn(ctx, h, a, peer)
 	})
 }
 
 // serveConn reads the cookie: it is that of a test whose streams are being
 // opened, or of a new one.
-func (s *Server) serveConn(ctx context.Context, h *hub, conn net.Conn, peer netip.AddrPort) {
-	ctrl := newControl(conn)
+func (s *Server) serveConn(ctx context.Context, h *hub, conn arrival, peer netip.AddrPort) {
+	ctrl := newControl(conn.Conn)
 	var b [wire.CookieLen]byte
 	err := ctrl.fill(ctx, "cookie", b[:], answerTime)
 	var cookie wire.Cookie
@@ -187,7 +199,7 @@ func (s *Server) serveConn(ctx context.Context, h *hub, conn net.Conn, peer neti
 }
 
 // hand gives a data connection to its test.
-func (s *Server) hand(cookie wire.Cookie, conn net.Conn) bool {
+func (s *Server) hand(cookie wire.Cookie, conn arrival) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
@@ -217,13 +229,13 @@ func (s *Server) leave() {
 
 // await lets a test have so many data connections. A cookie that is in use
 // belongs to somebody else.
-func (s *Server) await(cookie wire.Cookie, streams int) (conns <-chan net.Conn, done func(), err error) {
+func (s *Server) await(cookie wire.Cookie, streams int) (conns <-chan arrival, done func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tests[cookie] != nil {
 		return nil, nil, errors.New("iperf3: cookie: another test has it")
 	}
-	c := make(chan net.Conn, streams)
+	c := make(chan arrival, streams)
 	s.tests[cookie] = c
 	return c, func() {
 		s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -201,7 +202,15 @@ func (s *session) settle(end result.End) {
 func (s *session) create(ctx context.Context, news chan heard) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, streamTime, errSilent)
 	defer cancel()
-	next, done, err := s.streams(ctx)
+	var ports <-chan *port
+	var conns <-chan arrival
+	var done func()
+	var err error
+	if s.params.UDP {
+		ports, done, err = s.hub.await(ctx, s.peer.Addr(), s.params.Streams())
+	} else {
+		conns, done, err = s.server.await(s.cookie, s.params.Streams())
+	}
 	if err != nil {
 		return err
 	}
@@ -213,50 +222,73 @@ func (s *session) create(ctx context.Context, news chan heard) error {
 		st, err := s.ctrl.state(s.test.ctx, "state", 0)
 		news <- heard{st, err}
 	}()
-	for n := range s.params.Streams() {
-		sends := s.params.ServerSends(n)
-		p, err := next(sends, news)
-		if err != nil {
-			return fmt.Errorf("stream %d of %d: %w", n+1, s.params.Streams(), err)
-		}
-		s.test.add(p, sends)
+	if s.params.UDP {
+		err = s.takePorts(ctx, ports, news)
+	} else {
+		err = s.takeConns(ctx, conns, news)
+	}
+	if err != nil {
+		return err
 	}
 	return s.ctrl.write("TEST_START", []byte{wire.TestStart.Byte(), wire.TestRunning.Byte()})
 }
 
-// streams is how the next stream is had, over TCP or UDP.
-func (s *session) streams(ctx context.Context) (next func(sends bool, news <-chan heard) (part, error), done func(), err error) {
-	if s.params.UDP {
-		ports, done, err := s.hub.await(ctx, s.peer.Addr(), s.params.Streams())
-		return func(sends bool, news <-chan heard) (part, error) {
-			select {
-			case p := <-ports:
-				if sends {
-					return s.plan.newUDPSender(p, p.from), nil
-				}
-				return s.plan.newUDPReceiver(p, p.from), nil
-			case n := <-news:
-				return nil, farewell(n)
-			case <-ctx.Done():
-				return nil, context.Cause(ctx)
-			}
-		}, done, err
-	}
-	conns, done, err := s.server.await(s.cookie, s.params.Streams())
-	return func(sends bool, news <-chan heard) (part, error) {
-		select {
-		case conn := <-conns:
-			p, err := s.plan.newTCP(conn, sends)
-			if err != nil {
-				conn.Close()
-			}
-			return p, err
-		case n := <-news:
-			return nil, farewell(n)
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+// takePorts takes the UDP streams. A client opens the next one only when it has
+// our answer, so they come in order.
+func (s *session) takePorts(ctx context.Context, ports <-chan *port, news <-chan heard) error {
+	for n := range s.params.Streams() {
+		p, err := await(ctx, ports, news)
+		if err != nil {
+			return fmt.Errorf("UDP stream %d of %d: %w", n+1, s.params.Streams(), err)
 		}
-	}, done, err
+		if sends := s.params.ServerSends(n); sends {
+			s.test.add(s.plan.newUDPSender(p, p.from), sends)
+		} else {
+			s.test.add(s.plan.newUDPReceiver(p, p.from), sends)
+		}
+	}
+	return nil
+}
+
+// takeConns takes the TCP streams, and puts them into the order in which they
+// were opened.
+func (s *session) takeConns(ctx context.Context, conns <-chan arrival, news <-chan heard) error {
+	var all []arrival
+	defer func() { // those that no part has taken over
+		for _, c := range all {
+			c.Close()
+		}
+	}()
+	for n := range s.params.Streams() {
+		c, err := await(ctx, conns, news)
+		if err != nil {
+			return fmt.Errorf("TCP stream %d of %d: %w", n+1, s.params.Streams(), err)
+		}
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b arrival) int { return a.number - b.number })
+	for n := range s.params.Streams() {
+		sends := s.params.ServerSends(n)
+		p, err := s.plan.newTCP(all[0].Conn, sends)
+		if err != nil {
+			return fmt.Errorf("TCP stream %d of %d: %w", n+1, s.params.Streams(), err)
+		}
+		all = all[1:]
+		s.test.add(p, sends)
+	}
+	return nil
+}
+
+// await takes the next stream, unless the client leaves.
+func await[T any](ctx context.Context, streams <-chan T, news <-chan heard) (one T, err error) {
+	select {
+	case one = <-streams:
+		return one, nil
+	case n := <-news:
+		return one, farewell(n)
+	case <-ctx.Done():
+		return one, context.Cause(ctx)
+	}
 }
 
 // farewell is what it means that a client says something before its test is

@@ -341,39 +341,6 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-func TestTally(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		seqs  []uint64
-		delay []time.Duration // of each; nil: none
-		want  StreamResults
-		late  uint64
-	}{
-		{"nothing", nil, nil, StreamResults{}, 0},
-		{"steady", []uint64{1, 2, 3}, nil, StreamResults{Packets: 3}, 0},
-		{"first lost", []uint64{3}, nil, StreamResults{Packets: 3, Errors: 2}, 0},
-		{"late", []uint64{1, 3, 2}, nil, StreamResults{Packets: 3}, 1},
-		{"duplicate", []uint64{1, 2, 2}, nil, StreamResults{Packets: 2}, 1},
-		{"duplicate hides a loss", []uint64{1, 3, 3}, nil, StreamResults{Packets: 3}, 1},
-		{"jitter", []uint64{1, 2}, []time.Duration{0, 16e6}, StreamResults{Packets: 2, Jitter: 0.001}, 0},
-		{"hostile", []uint64{math.MaxUint64, math.MaxUint64, 0}, nil, StreamResults{Packets: math.MaxInt64, Errors: 1<<62 - 2}, 2},
-	} {
-		var tally Tally
-		for n, seq := range tt.seqs {
-			var came time.Duration
-			if tt.delay != nil {
-				came = tt.delay[n]
-			}
-			tally.Record(seq, 0, came)
-		}
-		var got StreamResults
-		tally.Put(&got)
-		if got != tt.want || tally.OutOfOrder() != tt.late {
-			t.Errorf("%s: %+v, out of order %d, want %+v, %d", tt.name, got, tally.OutOfOrder(), tt.want, tt.late)
-		}
-	}
-}
-
 func TestEvents(t *testing.T) {
 	line, err := AppendEvent(nil, EventError, "unable to connect")
 	if err != nil || string(line) != `{"event":"error","data":"unable to connect"}`+"\n" {
@@ -504,11 +471,9 @@ func BenchmarkParseHeader(b *testing.B) {
 
 func TestHotPathAllocatesNothing(t *testing.T) {
 	in, buf := unhex(t, "0000095a00059e740000000000000001"), make([]byte, 100)
-	var tally Tally
 	n := testing.AllocsPerRun(100, func() {
 		h, _ := ParseHeader(in, true)
 		h.Put(buf, true)
-		tally.Record(h.Seq, h.Sent, h.Sent)
 	})
 	if n != 0 {
 		t.Errorf("%v allocations per datagram", n)
