@@ -1,0 +1,286 @@
+package mesh
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/sonde-net/sonde/mesh/wire"
+	"github.com/sonde-net/sonde/result"
+)
+
+// tend does what the time asks for one peer: checks of paths, the measured ping,
+// the interval.
+func (a *agent) tend(now time.Time, p *peer) {
+	p.tally.settle(now)
+	a.judge(now, p)
+	a.search(now, p)
+	if now.Sub(p.pinged) >= a.interval && (p.use != nil || p.via != nil) {
+		a.ping(now, p)
+	}
+	a.putInterval(now, p)
+}
+
+// judge gives up a path that is dead, and chooses what to do without one.
+func (a *agent) judge(now time.Time, p *peer) {
+	if p.use != nil {
+		quiet := now.Sub(p.echoed)
+		switch {
+		case quiet > deadAfter && p.unanswered >= 3:
+			p.use.works = time.Time{}
+			p.use = nil
+			p.restart(now)
+			if p.enter(wire.StateTrying, wire.ReasonNone, now) {
+				a.tell(now, p)
+			}
+		case quiet > suspectAfter && p.unanswered >= 3 && now.Sub(p.roundAt) > roundLength:
+			p.round, p.roundAt, p.checked = 0, now, 0 // others may work
+		}
+		return
+	}
+	looked := now.Sub(p.begun)
+	switch relay := a.relayFor(p); {
+	case relay != nil && p.via == nil && looked > relayAfter:
+		p.via, p.echoed, p.unanswered = relay, now, 0
+		if p.enter(wire.StateRelay, a.reason(p), now) {
+			a.tell(now, p)
+		}
+	case p.via != nil && now.Sub(p.echoed) > deadAfter:
+		// The relay does not carry: refused, or the peer is gone.
+		p.via = nil
+		p.restart(now)
+		if p.enter(wire.StateFailed, wire.ReasonRelayRefused, now) {
+			a.tell(now, p)
+		}
+	case p.via == nil && p.state == wire.StateTrying && looked > roundLength:
+		if p.enter(wire.StateFailed, a.reason(p), now) {
+			a.tell(now, p)
+		}
+	}
+}
+
+// relayFor is a server that can carry packets to the peer, or nil.
+func (a *agent) relayFor(p *peer) *home {
+	if a.noRelay || !p.sonde || p.key.id == (wire.ID{}) || p.state == wire.StateFailed && p.reason == wire.ReasonRelayRefused {
+		return nil
+	}
+	for _, s := range a.servers {
+		if _, listed := s.listed[p.key]; listed && s.up && s.sonde && s.hello.Can&wire.OffersRelay != 0 {
+			return s
+		}
+	}
+	return nil
+}
+
+// reason is why there is no direct path, as far as it can be known.
+func (a *agent) reason(p *peer) wire.Reason {
+	if len(p.tries) == 0 {
+		return wire.ReasonFamilies
+	}
+	if _, why := outlook(a.nat, p.nat); why != wire.ReasonNone {
+		return why
+	}
+	if !p.sonde {
+		return wire.ReasonOldPeer
+	}
+	return wire.ReasonNoAnswer
+}
+
+// search sends the checks that are due. An old peer is checked all the time: it
+// may just have opened its side by a ping of its own.
+func (a *agent) search(now time.Time, p *peer) {
+	inRound := now.Sub(p.roundAt)
+	if inRound < 0 {
+		return
+	}
+	if inRound > roundLength {
+		if p.use == nil {
+			a.nextRound(now, p)
+		}
+		return
+	}
+	due := checkEvery * time.Duration(p.checked-len(checkTimes)+1)
+	if p.checked < len(checkTimes) {
+		due = checkTimes[p.checked]
+	}
+	// With a path in use only the start of the first round looks for a better one.
+	if inRound < due || p.use != nil && now.Sub(p.echoed) < suspectAfter && p.checked >= len(checkTimes) {
+		return
+	}
+	p.checked++
+	for _, t := range p.tries {
+		if t != p.use {
+			a.check(now, p, t)
+		}
+	}
+}
+
+func (a *agent) nextRound(now time.Time, p *peer) {
+	at := p.begun.Add(roundEvery * time.Duration(p.round-len(roundTimes)+1))
+	if p.round < len(roundTimes) {
+		at = p.begun.Add(roundTimes[p.round])
+	}
+	if !p.sonde {
+		at = p.roundAt.Add(roundLength)
+	}
+	if now.Before(at) {
+		return
+	}
+	p.round++
+	p.roundAt, p.checked = now, 0
+	if !p.sonde {
+		p.checked = len(checkTimes) // no bursts, an original peer pings evenly
+	}
+}
+
+// punch takes the server's word that the peer sends now, too.
+func (a *agent) punch(now time.Time, s *home, u wire.Punch) {
+	p := a.peers[peerKey{id: u.Peer}]
+	if p == nil {
+		// The Punch came before its list: ask for that.
+		if now.Sub(s.registered) > time.Second {
+			a.register(now, s)
+		}
+		return
+	}
+	p.nonce, p.hasNonce = u.Nonce, true
+	p.offer(append(p.listedCandidates(), u.Candidates...), a.families())
+	if p.use == nil && now.Sub(p.roundAt) > time.Second || p.round == 0 && p.use == nil {
+		p.roundAt, p.checked = now.Add(min(time.Duration(u.Start)*time.Millisecond, time.Second)), 0
+	}
+}
+
+func (p *peer) listedCandidates() []wire.Candidate {
+	var all []wire.Candidate
+	for _, t := range p.tries {
+		all = append(all, t.Candidate)
+	}
+	return all
+}
+
+// ping sends one measured ping.
+func (a *agent) ping(now time.Time, p *peer) {
+	if now.Sub(p.pinged) > 2*a.interval {
+		p.pinged = now
+	} else {
+		p.pinged = p.pinged.Add(a.interval) // on the beat, whenever the timer came
+	}
+	token := random()
+	p.tally.send(token, now)
+	p.unanswered++
+	bodies := a.greeting(now, p)
+	if p.sonde {
+		bodies = append(bodies, wire.Times{T1: nanoseconds(now)})
+	}
+	pkt := &wire.Packet{Stamp: &token, Ext: stream(bodies...)}
+	if p.use != nil {
+		a.toPeer(p, p.use.At, nil, pkt, &p.sequence)
+		return
+	}
+	a.toPeer(p, netip.AddrPort{}, p.via, pkt, &p.sequence)
+}
+
+// putInterval puts the interval of a peer, once a second while it is measured.
+func (a *agent) putInterval(now time.Time, p *peer) {
+	if now.Sub(p.interval) < time.Second || p.tally.sent == 0 {
+		return
+	}
+	p.interval = now
+	p.intervals++
+	r := p.tally.recent()
+	r.Asked = 1 / a.interval.Seconds()
+	i := result.Interval{Head: a.head(p, now), Seq: p.intervals, Direction: result.Both, Stream: result.AllStreams, End: now.Sub(p.listed), RoundTrips: &r}
+	i.Start = max(0, i.End-time.Second)
+	a.sink.Put(i)
+}
+
+// tell puts a Note about how the peer is reached now.
+func (a *agent) tell(now time.Time, p *peer) {
+	n := result.Note{Head: a.head(p, now), Level: result.Info, Code: "path_" + p.state.String()}
+	who := cmp.Or(p.name, p.key.at.String())
+	switch p.state {
+	case wire.StateDirect:
+		n.Text = fmt.Sprintf("%s: direct to %v (%v)", who, p.use.At, p.use.Kind)
+	case wire.StateRelay:
+		n.Text = fmt.Sprintf("%s: relayed by server %s: %s", who, p.via.name, ReasonText(p.reason))
+	case wire.StateFailed:
+		n.Level = result.Warning
+		n.Text = fmt.Sprintf("%s: no way: %s", who, ReasonText(p.reason))
+		n.Hint = hintFor(p.reason)
+	default:
+		n.Text = fmt.Sprintf("%s: no answer any more, looking for another way", who)
+	}
+	a.sink.Put(n)
+}
+
+// hintFor is what would change that a pair is not direct.
+func hintFor(r wire.Reason) string {
+	switch r {
+	case wire.ReasonBothHard:
+		return "let one router map a port (UPnP, NAT-PMP or PCP), open a port, or start the server with --relay"
+	case wire.ReasonNoAnswer:
+		return "open the UDP port in the firewall of one side, or start the server with --relay"
+	case wire.ReasonUDPBlocked:
+		return "allow UDP to the server, or let it listen on another port"
+	case wire.ReasonFamilies:
+		return "give one side the other's address family, or start the server with --relay on both"
+	case wire.ReasonOldPeer:
+		return "run sonde at the other side"
+	}
+	return ""
+}
+
+// finding is what the server is told of a peer.
+func (p *peer) finding(now time.Time) wire.Finding {
+	f := wire.Finding{
+		Peer: p.id, State: p.state, Reason: p.reason, Since: uint32(now.Sub(p.since) / time.Second),
+		Sent: uint32(p.tally.sent), Lost: uint32(p.tally.lost),
+	}
+	if p.tally.replies > 0 {
+		f.RTT = uint32(min(p.tally.smoothed/time.Microsecond, 1<<32-1))
+		if j, ok := p.tally.jitter.Value(); ok {
+			f.Jitter = uint32(min(j/time.Microsecond, 1<<32-1))
+		}
+	}
+	if p.use != nil {
+		f.Mine, f.Theirs = wire.CandidateHost, p.use.Kind
+	} else if p.via != nil {
+		f.Mine, f.Theirs = wire.CandidateRelay, wire.CandidateRelay
+	}
+	return f
+}
+
+// report is what the server is told at a registration: as many peers as fit,
+// others the next time.
+func (a *agent) report(now time.Time) wire.Report {
+	all := a.sorted()
+	var r wire.Report
+	for range all {
+		p := all[a.reported%len(all)]
+		a.reported++
+		if p.hasID && !p.self {
+			r = append(r, p.finding(now))
+		}
+		if len(r) == reportSize {
+			break
+		}
+	}
+	return r
+}
+
+// reportSize leaves room for the candidates in a registration.
+const reportSize = 12
+
+func (p *peer) status() PeerStatus {
+	st := PeerStatus{Name: p.name, Original: !p.sonde, State: p.state.String(), Reason: ReasonText(p.reason), Pings: p.tally.result(0)}
+	if p.hasID {
+		st.ID = p.id.String()
+	}
+	if p.use != nil {
+		st.Path, st.Address = p.use.Kind.String(), p.use.At
+	} else if p.via != nil {
+		st.Path = "relay"
+	}
+	return st
+}
