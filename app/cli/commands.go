@@ -13,6 +13,7 @@ type command func(*env) *cobra.Command
 var commands = []command{
 	btestCommand,
 	rperfCommand,
+	iperf3Command,
 	demoCommand,
 	selfcheckCommand,
 	versionCommand,
@@ -25,6 +26,7 @@ var borrowed = map[string]command{
 	"btest-client": oldBtestClientCommand,
 	"btest-server": oldBtestServerCommand,
 	"rperf":        oldRperfCommand,
+	"iperf3":       oldIperf3Command,
 }
 
 // rootFor is the command tree for the name the program was called by.
@@ -59,11 +61,16 @@ against the devices you have, and they test against it.`,
 	return root
 }
 
-// withVersion gives root --version and -V, and its way to tell faulty flags.
+// withVersion gives root --version and -V, or -v where -V is taken, and its way
+// to tell faulty flags.
 func withVersion(root *cobra.Command) {
 	root.Version = versionText()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.Flags().BoolP("version", "V", false, "say which build this is")
+	letter := "V"
+	if root.Flags().ShorthandLookup(letter) != nil {
+		letter = "v"
+	}
+	root.Flags().BoolP("version", letter, false, "say which build this is")
 	root.SetFlagErrorFunc(flagError)
 }
 

@@ -14,6 +14,7 @@
 //	BtestRS   the lines of btest-rs
 //	Twping    summaries in the form of twping's
 //	Rperf     the text and the JSON document of rperf
+//	Iperf3    the text, the document and the events of iperf3
 //	Syslog    logins, starts and ends of tests, over the network
 //
 // docs/results.md says what each figure means; docs/schema holds the JSON
