@@ -133,6 +133,10 @@ func (c *clientRun) newTest(ctrl *control) *test {
 			c.Records(Record{Over: true, Failed: err != nil, Interval: wire.Interval{Stream: uint8(stream)}})
 			return nil
 		}
+		t.over = func(stream int, err error) error {
+			c.Records(Record{Over: true, Failed: err != nil, Interval: wire.Interval{Stream: uint8(stream)}})
+			return nil
+		}
 	}
 	return t
 }
@@ -209,6 +213,9 @@ func (c *clientRun) take(t *test, m wire.Message) error {
 	case wire.StreamEnd:
 		if err := c.told.end(m, time.Now()); err != nil {
 			return protocolError(err, "")
+		}
+		if c.Records != nil {
+			c.Records(Record{Server: true, Over: true, Failed: m.Failed, Interval: wire.Interval{Stream: m.Stream}})
 		}
 		if c.Records != nil {
 			c.Records(Record{Server: true, Over: true, Failed: m.Failed, Interval: wire.Interval{Stream: m.Stream}})
