@@ -108,7 +108,9 @@ func (h *hub) oldListFor(c *client) *wire.Packet {
 	}
 	p := &wire.Packet{Whole: true}
 	room := oldListRoom
-	for _, o := range append(nearest(old, c, oldMost), nodes...) {
+	chosen := nearest(old, c, oldMost)
+	slices.SortFunc(chosen, func(a, b *client) int { return cmp.Compare(a.order, b.order) })
+	for _, o := range append(chosen, nodes...) {
 		l := wire.Listed{Outside: o.at[0].outside}
 		need := oldEntry
 		if o.at[0].outside.Addr() == c.at[0].outside.Addr() && o.local.Addr().Is4() {

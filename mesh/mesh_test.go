@@ -58,8 +58,9 @@ func TestTwoNodes(t *testing.T) {
 		if begins != 1 || ends != 1 || intervals < 55 {
 			t.Errorf("%d begins, %d intervals, %d ends", begins, intervals, ends)
 		}
-		if len(st.Dropped) != 0 || len(a.Status().Dropped) != 0 {
-			t.Errorf("dropped: %v, %v", st.Dropped, a.Status().Dropped)
+		// A ping may come before the list that names its sender.
+		if d := a.Status().Dropped; len(st.Dropped) != 0 || len(d) > 1 || d[dropSource] > 1 {
+			t.Errorf("dropped: %v, %v", st.Dropped, d)
 		}
 	})
 }
