@@ -13,7 +13,7 @@ import (
 
 // request opens a UDP socket and asks for a session that sends from it.
 func (x *exchange) request(ctx context.Context) error {
-	p, err := openPort(ctx, x.client.ListenPacket, x.source())
+	p, err := openPort(ctx, x.client.ListenPacket, x.source(), false)
 	if err != nil {
 		return &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("udp socket at %v", x.source()), Err: err}
 	}

@@ -3,7 +3,6 @@ package twamp
 import (
 	"bytes"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/sonde-net/sonde/twamp/wire"
@@ -16,7 +15,7 @@ type patient struct {
 	seq      uint32
 	answered int
 	last     wire.Reply
-	buf      []byte
+	in       []datagram
 }
 
 // askedPackets is how many packets a patient gets, and askTime how long it may
@@ -28,7 +27,7 @@ const (
 )
 
 func newPatient(s *sender, name string) *patient {
-	return &patient{name: name, sender: s, buf: make([]byte, wire.MaxPacketLen+1)}
+	return &patient{name: name, sender: s, in: newDatagrams(1)}
 }
 
 // An answer is one reply with all that can be said of it.
@@ -49,27 +48,31 @@ func (p *patient) ask() (answer, bool) {
 	s.compose(request, p.seq, now, wire.UnknownError)
 	p.seq++
 	plain := bytes.Clone(request)
-	if s.port.write(request, s.to, netip.Addr{}, s.probe.DSCP<<2) != nil {
+	if _, err := s.port.write([]parcel{{b: request, to: s.to, class: s.probe.DSCP << 2}}); err != nil {
 		return answer{}, false
 	}
 	if s.port.setReadDeadline(now.Add(askTime)) != nil {
 		return answer{}, false
 	}
 	for {
-		n, a, err := s.port.read(p.buf)
+		n, err := s.port.read(p.in)
 		if err != nil {
 			return answer{}, false
 		}
-		r, err := s.openReply(p.buf[:n])
+		if n == 0 {
+			continue
+		}
+		a, b := p.in[0].arrival, p.in[0].octets()
+		r, err := s.openReply(b)
 		if a.From != s.to || err != nil || r.SenderSeq != p.seq-1 {
 			continue
 		}
 		p.answered++
 		p.last = r
-		if s.layout.STAMP && n > s.layout.ReplyLen() {
-			s.readTLVs(p.buf[:n], r)
+		if s.layout.STAMP && len(b) > s.layout.ReplyLen() {
+			s.readTLVs(b, r)
 		}
-		return answer{r, a, plain, bytes.Clone(p.buf[min(n, s.layout.ReplyLen()):n]), n, now}, true
+		return answer{r, a, plain, bytes.Clone(b[min(len(b), s.layout.ReplyLen()):]), len(b), now}, true
 	}
 }
 

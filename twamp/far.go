@@ -16,16 +16,23 @@ type ends struct {
 	synced        bool               // every estimate said so
 	out, home     hops
 	forward, back classes
-	source        Source // of the latest T4
+	kernelRx      uint64 // times that T4 was the kernel's
+	kernelBoth    uint64 // and T1 too
 	ptp           bool
 }
 
-func (e *ends) record(p wire.Reply, a arrival) {
+func (e *ends) record(p wire.Reply, a arrival, stamped bool) {
 	if e.n == 0 {
 		e.synced, e.bounded = true, true
 	}
 	e.n++
-	e.estimate, e.source, e.ptp = p.Error, a.Stamp, p.Error.PTP()
+	e.estimate, e.ptp = p.Error, p.Error.PTP()
+	if a.Stamp == Kernel {
+		e.kernelRx++
+		if stamped {
+			e.kernelBoth++
+		}
+	}
 	e.synced = e.synced && p.Error.Synced()
 	bound, ok := p.Error.Bound()
 	e.bounded = e.bounded && ok
@@ -114,10 +121,26 @@ func (c *classes) report() *result.Marking {
 	return &result.Marking{DSCP: c.first >> 2, ECN: c.first & 3, Other: c.other}
 }
 
-// stamps says who took our two timestamps of the latest exchange.
+// stamps says who took our two timestamps in all but one of a hundred exchanges
+// or better.
 func (e *ends) stamps() string {
-	if e.source == Kernel {
+	most := e.n - e.n/100
+	switch {
+	case e.n > 0 && e.kernelBoth >= most:
+		return "kernel-rx-tx"
+	case e.n > 0 && e.kernelRx >= most:
 		return "kernel-rx"
 	}
 	return "user"
+}
+
+// mixed is how many exchanges had worse stamps than stamps says.
+func (e *ends) mixed() uint64 {
+	switch e.stamps() {
+	case "kernel-rx-tx":
+		return e.n - e.kernelBoth
+	case "kernel-rx":
+		return e.n - e.kernelRx
+	}
+	return 0
 }

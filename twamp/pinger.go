@@ -65,7 +65,7 @@ func (g *Pinger) open(ctx context.Context) (*sender, error) {
 			from = netip.AddrPortFrom(netip.IPv6Unspecified(), from.Port())
 		}
 	}
-	p, err := openPort(ctx, g.ListenPacket, from)
+	p, err := openPort(ctx, g.ListenPacket, from, false)
 	if err != nil {
 		return nil, &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("udp socket at %v", from), Err: err}
 	}

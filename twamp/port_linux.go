@@ -1,6 +1,7 @@
 package twamp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net"
 	"net/netip"
@@ -9,12 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A systemPort is a socket that tells of each datagram when the kernel got it,
-// its TTL, its traffic class and the address it was sent to, and sends with the
-// class and from the address that it is told.
+// A systemPort is a socket in the runtime's poller, for want of a better one: a
+// server has more sockets than threads to give away. It tells of each datagram
+// when the kernel got it, its TTL, its traffic class and the address it was sent
+// to, and sends with the class and from the address that it is told.
 type systemPort struct {
 	conn  *net.UDPConn
 	local netip.AddrPort
+	watch stepWatch
 	in    []byte // control messages of the datagram being read
 	out   []byte // and of the one being written
 }
@@ -24,40 +27,53 @@ type systemPort struct {
 // is empty.
 const readBuffer = 4 << 20
 
-// maxStampAge is how long a datagram may have waited for us. An older stamp is
-// of a clock that was set in between.
-const maxStampAge = 10 * time.Second
-
-func newSystemPort(c *net.UDPConn) (port, error) {
+// newSystemPort takes the socket out of the poller if it may.
+func newSystemPort(c *net.UDPConn, join bool) (port, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	var failed error
-	if err := raw.Control(func(fd uintptr) { failed = setOptions(int(fd)) }); err != nil {
+	control := func(f func(fd int) error) error {
+		var failed error
+		err := raw.Control(func(fd uintptr) { failed = f(int(fd)) })
+		return cmp.Or(err, failed)
+	}
+	if err := control(setTTL); err != nil {
 		return nil, err
 	}
-	if failed != nil {
-		return nil, failed
-	}
-	// The system may give less: then bursts are lost here that the path did not lose.
+	// The system may give less: then bursts are lost here that the path did not
+	// lose, and overruns tells.
 	_ = c.SetReadBuffer(readBuffer)
+	if p, err := newProbePort(c, join); p != nil || err != nil {
+		return p, err
+	}
+	if err := control(setOptions); err != nil {
+		return nil, err
+	}
 	return &systemPort{conn: c, local: addrPort(c.LocalAddr()), in: make([]byte, 256), out: make([]byte, 0, 128)}, nil
 }
 
-// setOptions asks for what a systemPort tells. On a socket of both families
-// each option is needed once for IPv4 and once for IPv6; on one of IPv4 those of
-// IPv6 do not exist.
+// setTTL sets the TTL of what is sent. On a socket of both families each option
+// is needed once for IPv4 and once for IPv6; on one of IPv4 those of IPv6 do not
+// exist.
+func setTTL(fd int) error {
+	v4 := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, testTTL)
+	v6 := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, testTTL)
+	if v4 != nil && v6 != nil {
+		return v4
+	}
+	return nil
+}
+
+// setOptions asks for what a systemPort tells, of both families like setTTL.
 func setOptions(fd int) error {
 	set := func(level, option, value int) error { return unix.SetsockoptInt(fd, level, option, value) }
-	v4 := errorOf(
-		set(unix.IPPROTO_IP, unix.IP_TTL, testTTL),
+	v4 := cmp.Or(
 		set(unix.IPPROTO_IP, unix.IP_RECVTTL, 1),
 		set(unix.IPPROTO_IP, unix.IP_RECVTOS, 1),
 		set(unix.IPPROTO_IP, unix.IP_PKTINFO, 1),
 	)
-	v6 := errorOf(
-		set(unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, testTTL),
+	v6 := cmp.Or(
 		set(unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1),
 		set(unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1),
 		set(unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1),
@@ -70,31 +86,25 @@ func setOptions(fd int) error {
 	return nil
 }
 
-// errorOf returns the first error, or nil.
-func errorOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *systemPort) read(b []byte) (int, arrival, error) {
-	n, oobn, _, from, err := p.conn.ReadMsgUDPAddrPort(b, p.in)
+func (p *systemPort) read(ds []datagram) (int, error) {
+	d := &ds[0]
+	n, oobn, _, from, err := p.conn.ReadMsgUDPAddrPort(d.room, p.in)
 	if err != nil {
-		return 0, arrival{}, err
+		return 0, err
 	}
-	a := arrival{From: unmap(from), To: netip.AddrPortFrom(netip.Addr{}, p.local.Port()), At: time.Now(), Stamp: User}
+	now := readClock()
+	d.n, d.segment = n, 0
+	d.arrival = arrival{From: unmap(from), To: netip.AddrPortFrom(netip.Addr{}, p.local.Port()), At: now, Stamp: User}
+	d.arrival.steady = !p.watch.set(now)
 	for oob := p.in[:oobn]; len(oob) > 0; {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(oob)
 		if err != nil {
 			break // a cut tail: what was read before it is right
 		}
-		a.take(h, data)
+		d.arrival.take(h, data)
 		oob = rest
 	}
-	return n, a, nil
+	return 1, nil
 }
 
 // take reads one control message.
@@ -117,15 +127,10 @@ func (a *arrival) take(h unix.Cmsghdr, data []byte) {
 	}
 }
 
-// stamp moves At back to when the kernel got the datagram. At keeps its
-// monotonic reading, so that a step of the clock cannot bend a difference.
-func (a *arrival) stamp(kernel time.Time) {
-	if waited := a.At.Round(0).Sub(kernel); waited >= 0 && waited < maxStampAge {
-		a.At, a.Stamp = a.At.Add(-waited), Kernel
-	}
-}
+func (p *systemPort) write(ps []parcel) (int, error) { return eachSegment(ps, p.send) }
 
-func (p *systemPort) write(b []byte, to netip.AddrPort, from netip.Addr, class uint8) error {
+func (p *systemPort) send(b []byte, one *parcel) error {
+	to, from, class := one.to, one.from, one.class
 	p.out = p.out[:0]
 	switch {
 	case to.Addr().Unmap().Is4():
@@ -181,6 +186,9 @@ func (p *systemPort) pad() {
 	}
 }
 
-func (p *systemPort) setReadDeadline(t time.Time) error { return p.conn.SetReadDeadline(t) }
-func (p *systemPort) localAddr() netip.AddrPort         { return p.local }
-func (p *systemPort) close() error                      { return p.conn.Close() }
+func (p *systemPort) stamps(func(uint32, time.Time)) bool { return false }
+func (p *systemPort) recount() error                      { return nil }
+func (p *systemPort) overruns() (uint64, bool)            { return 0, false }
+func (p *systemPort) setReadDeadline(t time.Time) error   { return p.conn.SetReadDeadline(t) }
+func (p *systemPort) localAddr() netip.AddrPort           { return p.local }
+func (p *systemPort) close() error                        { return p.conn.Close() }

@@ -19,7 +19,7 @@ type systemPort struct {
 	class uint8 // that packets are marked with at present
 }
 
-func newSystemPort(c *net.UDPConn) (port, error) {
+func newSystemPort(c *net.UDPConn, _ bool) (port, error) {
 	err4 := ipv4.NewPacketConn(c).SetTTL(testTTL)
 	err6 := ipv6.NewPacketConn(c).SetHopLimit(testTTL)
 	if err4 != nil && err6 != nil {
@@ -28,27 +28,35 @@ func newSystemPort(c *net.UDPConn) (port, error) {
 	return &systemPort{conn: c, local: addrPort(c.LocalAddr())}, nil
 }
 
-func (p *systemPort) read(b []byte) (int, arrival, error) {
-	n, from, err := p.conn.ReadFromUDPAddrPort(b)
+func (p *systemPort) read(ds []datagram) (int, error) {
+	d := &ds[0]
+	n, from, err := p.conn.ReadFromUDPAddrPort(d.room)
 	if err != nil {
-		return 0, arrival{}, err
+		return 0, err
 	}
-	return n, arrival{From: unmap(from), To: netip.AddrPortFrom(netip.Addr{}, p.local.Port()), At: time.Now(), Stamp: User}, nil
+	d.n, d.segment = n, 0
+	d.arrival = arrival{From: unmap(from), To: netip.AddrPortFrom(netip.Addr{}, p.local.Port()), At: time.Now(), Stamp: User}
+	return 1, nil
 }
 
-func (p *systemPort) write(b []byte, to netip.AddrPort, _ netip.Addr, class uint8) error {
-	if class != p.class {
-		err4 := ipv4.NewPacketConn(p.conn).SetTOS(int(class))
-		err6 := ipv6.NewPacketConn(p.conn).SetTrafficClass(int(class))
+func (p *systemPort) write(ps []parcel) (int, error) { return eachSegment(ps, p.send) }
+
+func (p *systemPort) send(b []byte, one *parcel) error {
+	if one.class != p.class {
+		err4 := ipv4.NewPacketConn(p.conn).SetTOS(int(one.class))
+		err6 := ipv6.NewPacketConn(p.conn).SetTrafficClass(int(one.class))
 		if err4 != nil && err6 != nil {
 			return err4
 		}
-		p.class = class
+		p.class = one.class
 	}
-	_, err := p.conn.WriteToUDPAddrPort(b, to)
+	_, err := p.conn.WriteToUDPAddrPort(b, one.to)
 	return err
 }
 
-func (p *systemPort) setReadDeadline(t time.Time) error { return p.conn.SetReadDeadline(t) }
-func (p *systemPort) localAddr() netip.AddrPort         { return p.local }
-func (p *systemPort) close() error                      { return p.conn.Close() }
+func (p *systemPort) stamps(func(uint32, time.Time)) bool { return false }
+func (p *systemPort) recount() error                      { return nil }
+func (p *systemPort) overruns() (uint64, bool)            { return 0, false }
+func (p *systemPort) setReadDeadline(t time.Time) error   { return p.conn.SetReadDeadline(t) }
+func (p *systemPort) localAddr() netip.AddrPort           { return p.local }
+func (p *systemPort) close() error                        { return p.conn.Close() }

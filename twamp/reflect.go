@@ -24,13 +24,15 @@ const (
 	notStarted
 	unwanted  // the sender asks for no answer
 	overQuota // of the account
+	replayed  // came before, in a session with keys
+	unsent    // the system refused to send the reply; it counts as reflected too
 	outcomes
 )
 
 // outcomeNames are the words for logs and metrics.
 var outcomeNames = [outcomes]string{
 	"reflected", "short", "bad_hmac", "foreign", "unknown", "amplifies", "loop", "rate_limited",
-	"not_started", "no_reply_wanted", "over_quota",
+	"not_started", "no_reply_wanted", "over_quota", "replayed", "unsent",
 }
 
 func (o outcome) String() string { return outcomeNames[o] }
@@ -46,7 +48,11 @@ type reflection struct {
 	ptp    bool                // timestamps are PTP, not NTP
 	grows  bool                // a reply may be longer than its request
 
+	replays *replays // drops packets that came before; nil reflects them
+	follows bool     // the sender wants to know when replies really left
+
 	seq      uint32         // of the next reply
+	lastSeq  uint32         // of the latest one
 	last     wire.Timestamp // T3 of the latest reply
 	followUp wire.FollowUp  // when the latest reply that we know of really left
 	class    uint8          // traffic class of the latest reply
@@ -68,6 +74,9 @@ func (r *reflection) reflect(dst, request []byte, a arrival, sent time.Time) ([]
 	if r.loops(request) {
 		return dst, looping
 	}
+	if r.replays != nil && !r.replays.fresh(q.Seq) {
+		return dst, replayed
+	}
 	reply := r.answer(q, a, sent)
 	start := len(dst)
 	out := reply.Append(dst, l)
@@ -80,6 +89,7 @@ func (r *reflection) reflect(dst, request []byte, a arrival, sent time.Time) ([]
 		}
 	}
 	r.seq++
+	r.lastSeq = reply.Seq
 	r.last = reply.Sent
 	r.seal(out[start:])
 	return out, reflected

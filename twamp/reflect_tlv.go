@@ -132,6 +132,7 @@ func (r *reflection) answerFollowUp(v []byte) error {
 		}
 		return err
 	}
+	r.follows = !r.echo
 	f := r.followUp
 	if r.echo {
 		f = wire.FollowUp{}

@@ -24,6 +24,16 @@ type Reflector struct {
 	PTP     bool           // timestamps in the PTP format
 	Key     auth.Secret    // of authenticated STAMP; then nothing else is answered
 
+	// Correct writes into replies when they will leave, going by how late the
+	// latest ones left in the median, instead of when they are written. That is
+	// exact while the reflector idles and a guess while it is busy, so it is off by
+	// default; a STAMP sender has no need of it, since it can ask for Follow-Up
+	// Telemetry. It needs the kernel's stamps of what is sent.
+	Correct bool
+	// Apart has packets that come back to back stamped one by one: normally they
+	// may come joined, which is many times as fast, and share one receive timestamp.
+	Apart bool
+
 	Rate    int // packets per second from one address; 0 means 20 000, -1 no limit
 	Sources int // senders remembered; 0 means 65 536
 
@@ -34,12 +44,13 @@ type Reflector struct {
 // Serve answers what comes to c until ctx ends; then it closes c and returns
 // nil.
 func (r *Reflector) Serve(ctx context.Context, c net.PacketConn) error {
-	p, err := newPort(c)
+	p, err := newPort(c, !r.Apart)
 	if err != nil {
 		c.Close()
 		return err
 	}
 	one := newResponder(p, r.rules(p.localAddr().Port()))
+	one.correct = r.Correct
 	r.enlist(one)
 	return one.run(ctx)
 }
@@ -51,6 +62,8 @@ func (r *Reflector) enlist(one *responder) {
 }
 
 // Counts returns what became of the packets that came: "reflected", or why not.
+// "own_buffer" is how often our own receive buffer had no room, which the sender
+// takes for loss on the way out; after Serve has ended it is not known.
 func (r *Reflector) Counts() map[string]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,13 +72,14 @@ func (r *Reflector) Counts() map[string]uint64 {
 		for o, n := range one.all() {
 			all[outcome(o).String()] += n
 		}
+		all["own_buffer"] += one.overruns()
 	}
 	return all
 }
 
 func (r *Reflector) rules(own uint16) *openRules {
 	rules := &openRules{
-		only: r.Only, trusted: r.Trusted, echo: r.Echo, ptp: r.PTP, own: own,
+		only: r.Only, trusted: r.Trusted, echo: r.Echo, ptp: r.PTP, joins: !r.Apart, own: own,
 		rate:    limit(r.Rate, 20000),
 		sources: table[source, openSession]{most: limit(r.Sources, 65536)},
 		rates:   table[netip.Addr, perSecond]{most: limit(r.Sources, 65536)},
@@ -91,6 +105,7 @@ func limit(n, d int) int {
 type openRules struct {
 	only, trusted []netip.Prefix
 	echo, ptp     bool
+	joins         bool // packets may come joined
 	stamp         *auth.Stamp
 	own           uint16 // our own port
 	rate          int
@@ -116,17 +131,17 @@ type openSession struct {
 // the REFWAIT of RFC 5357, section 4.2.
 const forgetAfter = 900 * time.Second
 
-func (o *openRules) respond(dst, request []byte, a arrival, est *wire.ErrorEstimate) ([]byte, uint8, outcome) {
+func (o *openRules) respond(dst, request []byte, a arrival, sent time.Time, est *wire.ErrorEstimate) ([]byte, *reflection, outcome) {
 	addr := a.From.Addr()
 	switch {
 	case a.From.Port() == wire.Port, a.From.Port() == o.own:
-		return dst, 0, looping // reflectors send from there
+		return dst, nil, looping // reflectors send from there
 	case len(o.only) > 0 && !within(addr, o.only):
-		return dst, 0, unknown
+		return dst, nil, unknown
 	case len(request) < wire.ShortRequestLen:
-		return dst, 0, tooShort
+		return dst, nil, tooShort
 	case o.rate > 0 && !o.rates.get(addr).allow(a.At, o.rate):
-		return dst, 0, tooMany
+		return dst, nil, tooMany
 	}
 	layout := o.layoutOf(request)
 	s := o.sources.get(source{a.From, ssidOf(request, layout)})
@@ -137,8 +152,8 @@ func (o *openRules) respond(dst, request []byte, a arrival, est *wire.ErrorEstim
 	s.latest, s.request = a.At, seq
 	s.layout, s.stamp, s.est, s.echo, s.ptp = layout, o.stamp, est, o.echo, o.ptp
 	s.grows = within(addr, o.trusted)
-	out, what := s.reflect(dst, request, a, time.Now())
-	return out, s.reflection.class, what
+	out, what := s.reflect(dst, request, a, sent)
+	return out, &s.reflection, what
 }
 
 // layoutOf tells STAMP from TWAMP Light.

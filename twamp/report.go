@@ -1,6 +1,7 @@
 package twamp
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -133,6 +134,9 @@ func (t *tally) remark(r *report) {
 	}
 	if t.zeroTime == t.replies {
 		r.note("reflector_one_stamp", "the reflector writes the same time as receive and transmit timestamp: RTT includes its processing")
+	}
+	if n := t.far.mixed(); n > 0 {
+		r.note("stamps_mixed", fmt.Sprintf("%d of %d exchanges have a timestamp of our own clock reading instead of the kernel's", n, t.far.n))
 	}
 	if t.odd > 0 {
 		r.note("reflector_times", "the reflector's receive and transmit timestamps do not fit the round trip: its clock was set, or its format is wrong")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -40,29 +41,57 @@ type session struct {
 // A responder reflects what comes to one UDP socket: packets of the sessions
 // attached to it, and others as far as open says.
 type responder struct {
-	port port
-	open *openRules // nil: nothing but sessions
+	port    port
+	open    *openRules // nil: nothing but sessions
+	correct bool       // write into replies when they will leave, as learnt, not when they were written
+	stamped bool       // the port tells when replies left
 
 	mu        sync.Mutex // guards what follows
 	sessions  map[netip.AddrPort]*session
 	counts    [outcomes]uint64
 	estimate  wire.ErrorEstimate
 	estimated time.Time
+	waiting   [mostWaiting]leaving // replies that left, at their count
+	asked     uint32               // stamps asked for
+	lags      lags
+	lag       time.Duration // that replies are corrected by
+}
+
+// mostWaiting is how many stamps may be on their way. At one of more the oldest
+// is forgotten.
+const mostWaiting = 256
+
+// A leaving reply waits for its stamp.
+type leaving struct {
+	of   *reflection
+	n    uint32
+	seq  uint32
+	said time.Time // T3
 }
 
 // estimateFor is how long what the clock says of itself is believed.
 const estimateFor = 10 * time.Second
 
+// mostAtOnce is how many requests are read in one call at most.
+const mostAtOnce = 64
+
 func newResponder(p port, open *openRules) *responder {
-	return &responder{port: p, open: open, sessions: map[netip.AddrPort]*session{}}
+	r := &responder{port: p, open: open, sessions: map[netip.AddrPort]*session{}}
+	r.stamped = p.stamps(r.departed)
+	return r
 }
 
 // run reflects until ctx ends or the port is closed.
 func (r *responder) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { r.port.close() })()
-	in, out := make([]byte, wire.MaxPacketLen+1), make([]byte, 0, wire.MaxPacketLen+1)
+	if isSystem(r.port) {
+		runtime.LockOSThread() // reading may sleep on its thread
+		defer runtime.UnlockOSThread()
+	}
+	var box outbox
+	in := newDatagrams(1)
 	for {
-		n, a, err := r.port.read(in)
+		n, err := r.port.read(in)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
 			return nil
@@ -71,34 +100,132 @@ func (r *responder) run(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("%s: reflector at %v: %w", Protocol, r.port.localAddr(), err)
 		}
-		var class uint8
-		if out, class = r.respond(out[:0], in[:n], a); len(out) > 0 {
-			// A reply that cannot be sent is a lost packet, and the sender counts it.
-			_ = r.port.write(out, a.From, a.To.Addr(), class)
+		for ds := in[:n]; len(ds) > 0; {
+			ds = ds[r.answer(ds, &box):]
+			r.send(&box)
+		}
+		if n == len(in) && n < mostAtOnce {
+			in = append(in, newDatagrams(n)...) // room for a rush, once there is one
 		}
 	}
 }
 
-// respond appends the reply to a datagram, or nothing, to dst and returns the
-// traffic class to send it with.
-func (r *responder) respond(dst, request []byte, a arrival) ([]byte, uint8) {
+// answer fills the box with the replies to the first of ds and returns to how
+// many.
+func (r *responder) answer(ds []datagram, box *outbox) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.refresh(a.At)
+	r.refresh(ds[0].At)
+	for i := range ds {
+		if box.full() {
+			return i
+		}
+		r.answerOne(&ds[i], box, len(ds) == 1)
+	}
+	return len(ds)
+}
+
+// answerOne answers a datagram, or each of several that came joined. An idle
+// reflector is one whose replies leave as soon as they are written.
+func (r *responder) answerOne(d *datagram, box *outbox, idle bool) {
+	sent := time.Now().Add(r.lag)
+	rest := d.octets()
+	for joined := false; ; joined = true {
+		size := len(rest)
+		if d.segment > 0 {
+			size = min(size, d.segment)
+		}
+		before := len(box.octets)
+		var of *reflection
+		var class uint8
+		if box.octets, class, of = r.respond(box.octets, rest[:size], d.arrival, sent); of != nil {
+			p := parcel{to: d.From, from: d.To.Addr(), class: class}
+			if r.stamped && d.segment == 0 && (of.follows || r.correct && idle) {
+				p.stamp = true
+				r.await(of, sent.Add(-r.lag))
+			}
+			box.add(len(box.octets)-before, p, joined)
+		}
+		if rest = rest[size:]; len(rest) == 0 {
+			return
+		}
+	}
+}
+
+// await remembers a reply whose stamp will come.
+func (r *responder) await(of *reflection, said time.Time) {
+	r.waiting[r.asked%mostWaiting] = leaving{of: of, n: r.asked, seq: of.lastSeq, said: said}
+	r.asked++
+}
+
+// departed takes the stamp of a reply.
+func (r *responder) departed(n uint32, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := &r.waiting[n%mostWaiting]
+	if w.of == nil || w.n != n {
+		return
+	}
+	if lag, ok := sendLag(w.said, at); ok {
+		w.of.followUp = wire.FollowUp{Seq: w.seq, Sent: wire.Stamp(at, w.of.ptp), Method: wire.SoftwareLocal}
+		r.lags.record(lag)
+		if r.correct {
+			r.lag = r.lags.median()
+		}
+	}
+	w.of = nil
+}
+
+// send sends what is in the box. A reply that cannot be sent is a lost packet,
+// and its sender counts it; the others still go.
+func (r *responder) send(box *outbox) {
+	for ps := box.parcels; len(ps) > 0; {
+		n, err := r.port.write(ps)
+		ps = ps[n:]
+		if err == nil {
+			break
+		}
+		r.unsent()
+		ps = ps[min(1, len(ps)):]
+	}
+	box.empty()
+}
+
+// unsent counts a reply that the system refused, and numbers stamps afresh.
+func (r *responder) unsent() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts[unsent]++
+	clear(r.waiting[:])
+	r.asked = 0
+	if r.port.recount() != nil {
+		r.stamped = false
+	}
+}
+
+// respond appends the reply to a request, or nothing, to dst. It returns the
+// traffic class to send it with and whose it is, nil without a reply.
+func (r *responder) respond(dst, request []byte, a arrival, sent time.Time) ([]byte, uint8, *reflection) {
 	s := r.sessions[a.From]
 	if s == nil || s.finish(a.At) {
 		if r.open == nil {
 			r.counts[foreign]++
-			return dst, 0
+			return dst, 0, nil
 		}
-		out, class, o := r.open.respond(dst, request, a, &r.estimate)
+		out, of, o := r.open.respond(dst, request, a, sent, &r.estimate)
 		r.counts[o]++
-		return out, class
+		if o != reflected {
+			return out, 0, nil
+		}
+		return out, of.class, of
 	}
-	out, o := s.respond(dst, request, a)
+	out, o := s.respond(dst, request, a, sent)
 	s.counts[o]++
 	r.counts[o]++
-	return out, s.mark
+	if o != reflected {
+		return out, 0, nil
+	}
+	return out, s.mark, &s.reflection
 }
 
 // refresh asks the clock how exact it is, now and then.
@@ -109,7 +236,7 @@ func (r *responder) refresh(now time.Time) {
 }
 
 // respond answers a packet of the session.
-func (s *session) respond(dst, request []byte, a arrival) ([]byte, outcome) {
+func (s *session) respond(dst, request []byte, a arrival, sent time.Time) ([]byte, outcome) {
 	switch {
 	case !s.started:
 		return dst, notStarted
@@ -120,7 +247,7 @@ func (s *session) respond(dst, request []byte, a arrival) ([]byte, outcome) {
 	}
 	s.latest = a.At
 	s.in += uint64(len(request))
-	out, o := s.reflect(dst, request, a, time.Now())
+	out, o := s.reflect(dst, request, a, sent)
 	s.out += uint64(len(out) - len(dst))
 	return out, o
 }
@@ -205,6 +332,13 @@ func (s *session) settled() {
 		s.settle(s.out, s.in)
 		s.settle = nil
 	}
+}
+
+// overruns is how often the socket's buffer had no room; 0 also if the system
+// does not tell.
+func (r *responder) overruns() uint64 {
+	n, _ := r.port.overruns()
+	return n
 }
 
 // all returns what became of all packets.

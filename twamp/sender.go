@@ -33,7 +33,8 @@ type sender struct {
 	sealStamp, openStamp *auth.Stamp   // authenticated STAMP
 	start                []byte        // the first octets of the padding, RFC 6038
 	extensions           Extensions
-	hmacAt               int // where the HMAC TLV's value lies in a request; 0 if it has none
+	hmacAt               int       // where the HMAC TLV's value lies in a request; 0 if it has none
+	out                  [1]parcel // being sent
 
 	mu       sync.Mutex // guards what follows
 	tally    tally
@@ -45,7 +46,19 @@ type sender struct {
 	unsent   uint64 // the system refused them; counted as lost
 	lateSent uint64
 	lateness time.Duration
+
+	stamped  bool   // ask for the kernel's stamp of each packet
+	stamps   uint64 // that came
+	counted  uint32 // number of the packet whose stamp is the first
+	overruns uint64 // of our own buffer
 }
+
+// Whether a driver stamps what leaves is seen from the first packets: none of
+// triedPackets stamped after triedTime means that it does not.
+const (
+	triedPackets = 16
+	triedTime    = 50 * time.Millisecond
+)
 
 // lastReplies is how long a sender listens on when everything was answered, for
 // duplicates of the last packets, and four times the longest round trip more.
@@ -58,6 +71,7 @@ const interruptedWait = 300 * time.Millisecond
 // result, not an error: run fails only if it cannot go on measuring.
 func (s *sender) run(ctx context.Context) error {
 	s.tally.wait, s.tally.record = s.probe.wait(), s.probe.Record
+	s.stamped = s.port.stamps(s.departed)
 	sent, received := make(chan error, 1), make(chan error, 1)
 	go func() { sent <- s.send(ctx) }()
 	go func() { received <- s.receive() }()
@@ -68,7 +82,21 @@ func (s *sender) run(ctx context.Context) error {
 	if e := s.port.setReadDeadline(longAgo); e != nil {
 		s.port.close() // it cannot be woken in any other way
 	}
-	return errors.Join(err, <-received)
+	err = errors.Join(err, <-received)
+	if n, ok := s.port.overruns(); ok {
+		s.mu.Lock()
+		s.overruns = n
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// departed takes the kernel's stamp of a packet.
+func (s *sender) departed(n uint32, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stamps++
+	s.tally.departed(s.counted+n, at)
 }
 
 // report sums up a session that is over.
@@ -79,8 +107,12 @@ func (s *sender) report() *report {
 	r := s.tally.report(s.own)
 	r.Pending, r.sid, r.LateSent, r.Lateness = pending, s.sid, s.lateSent, s.lateness
 	s.told.report(r)
+	if s.overruns > 0 {
+		r.note("own_drops", fmt.Sprintf("%d times our own receive buffer was full: that many replies or more count as lost that the path did not lose; raise net.core.rmem_max", s.overruns))
+	}
 	r.Asked = float64(time.Second) / float64(s.probe.interval())
 	r.Dropped["foreign"], r.Dropped["short"], r.Dropped["bad_hmac"], r.Dropped["unsent"] = s.foreign, s.short, s.badHMAC, s.unsent
+	r.Dropped["own_buffer"] = s.overruns
 	return r
 }
 
@@ -98,7 +130,7 @@ func (s *sender) size() int { return len(s.packet()) }
 // waiter waits as exactly as the port is real. It may lock the goroutine to its
 // thread for good.
 func (s *sender) waiter() *pace.Waiter {
-	if _, ok := s.port.(*systemPort); ok {
+	if isSystem(s.port) {
 		runtime.LockOSThread()
 		return pace.Precise()
 	}
@@ -147,26 +179,33 @@ func (s *sender) sendOne(buf []byte, due time.Time) error {
 	if s.tally.next%64 == 0 {
 		s.refresh()
 	}
-	now := time.Now()
+	now := readClock()
 	if behind := now.Sub(due); behind > s.probe.interval()/10 {
 		s.lateSent++
 		s.lateness = max(s.lateness, behind)
 	}
-	est := s.own
+	est, stamp := s.own, s.stamped
 	seq := s.tally.send(now) // before the write: the reply may be quick
 	s.mu.Unlock()
 	s.compose(buf, seq, now, est)
-	err := s.port.write(buf, s.to, netip.Addr{}, s.probe.DSCP<<2)
+	s.out[0] = parcel{b: buf, to: s.to, class: s.probe.DSCP << 2, stamp: stamp}
+	_, err := s.port.write(s.out[:])
 	switch {
 	case err == nil:
 		return nil
 	case sock.IsLoss(err):
-		s.mu.Lock()
-		s.unsent++
-		s.mu.Unlock()
-		return nil
+		return s.notSent(seq)
 	}
 	return fmt.Errorf("%s: packet %d to %v: %w", Protocol, seq, s.to, err)
+}
+
+// notSent books a packet that the system refused to send.
+func (s *sender) notSent(seq uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsent++
+	s.counted = seq + 1
+	return s.port.recount()
 }
 
 // compose writes the fixed part of a packet into buf, and what protects it.
@@ -188,8 +227,12 @@ func (s *sender) compose(buf []byte, seq uint32, now time.Time, est wire.ErrorEs
 
 // refresh settles what is old and asks the clock how exact it is.
 func (s *sender) refresh() {
-	s.tally.settle(time.Now())
+	now := time.Now()
+	s.tally.settle(now)
 	s.own = clockEstimate()
+	if s.stamps == 0 && s.tally.next >= triedPackets && now.Sub(s.tally.first) > triedTime {
+		s.stamped = false
+	}
 }
 
 // linger waits until every packet was answered or is lost.
@@ -218,9 +261,13 @@ func (s *sender) linger(ctx context.Context) {
 
 // receive takes replies until it is woken by a past deadline.
 func (s *sender) receive() error {
-	buf := make([]byte, wire.MaxPacketLen+1)
+	if isSystem(s.port) {
+		runtime.LockOSThread() // reading may sleep on its thread
+		defer runtime.UnlockOSThread()
+	}
+	in := newDatagrams(repliesAtOnce)
 	for {
-		n, a, err := s.port.read(buf)
+		n, err := s.port.read(in)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
 			return nil
@@ -229,8 +276,22 @@ func (s *sender) receive() error {
 		case err != nil:
 			return fmt.Errorf("%s: replies from %v: %w", Protocol, s.to, err)
 		}
-		s.take(buf[:n], a)
+		for i := range in[:n] {
+			s.take(in[i].octets(), in[i].arrival)
+		}
 	}
+}
+
+// repliesAtOnce is how many replies are read in one call at most.
+const repliesAtOnce = 8
+
+// newDatagrams makes room for n datagrams of any size.
+func newDatagrams(n int) []datagram {
+	ds := make([]datagram, n)
+	for i := range ds {
+		ds[i].room = make([]byte, wire.MaxPacketLen+1)
+	}
+	return ds
 }
 
 // take opens one datagram and books it.

@@ -67,12 +67,15 @@ func (p *sessionPorts) serveOpen(ctx context.Context, wg *sync.WaitGroup, at net
 
 // openLocked opens a socket and starts its responder.
 func (p *sessionPorts) openLocked(ctx context.Context, wg *sync.WaitGroup, at netip.AddrPort, rules *openRules) (*socket, error) {
-	port, err := openPort(ctx, p.listen, at)
+	port, err := openPort(ctx, p.listen, at, rules != nil && rules.joins)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	one := &socket{responder: newResponder(port, rules), close: cancel}
+	if p.given != nil {
+		one.correct = p.given.Correct
+	}
 	p.at[at] = one
 	wg.Go(func() {
 		defer cancel()

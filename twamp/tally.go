@@ -50,6 +50,7 @@ type tally struct {
 // A sent packet and what became of it.
 type sent struct {
 	at       time.Time // T1
+	stamped  bool      // by the kernel
 	answered bool
 	late     bool
 	number   uint64 // the reflector's, of the first reply
@@ -99,13 +100,16 @@ func (t *tally) send(t1 time.Time) uint32 {
 	return uint32(t.next - 1)
 }
 
-// sentAt replaces T1 of a packet by a better one, such as the kernel's, unless
-// its reply was there first.
-func (t *tally) sentAt(seq uint32, t1 time.Time) {
-	if s, ok := t.unwrap(seq); ok && s >= t.base {
-		if p := t.at(s); !p.answered {
-			p.at = t1
-		}
+// departed replaces T1 of a packet by the kernel's stamp, on the wall clock,
+// unless its reply was there first.
+func (t *tally) departed(seq uint32, stamp time.Time) {
+	s, ok := t.unwrap(seq)
+	if !ok || s < t.base {
+		return
+	}
+	p := t.at(s)
+	if lag, ok := sendLag(p.at, stamp); ok && !p.answered && !p.stamped {
+		p.at, p.stamped = p.at.Add(lag), true
 	}
 }
 
@@ -231,7 +235,7 @@ func (t *tally) measure(one *sent, p wire.Reply, a arrival) {
 	t.out.arrived(one.at, one.out)
 	t.home.arrived(one.at, one.home)
 	t.clock.record(one.at, one.rtt, (one.out-one.home)/2)
-	t.far.record(p, a)
+	t.far.record(p, a, one.stamped)
 	if t.record != nil {
 		t.record(Sample{
 			Seq: p.SenderSeq, Reflector: p.Seq, Sent: one.at, RTT: one.rtt, Gross: gross,
