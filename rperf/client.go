@@ -28,6 +28,7 @@ type Client struct {
 	ReceiveBuffer int              // of the receiver's
 	NoDelay       bool             // TCP_NODELAY on the streams
 	Ports         Ports            // where we receive in Down
+	CPUs          []int            // processors that the streams run on, in turn; none: any
 	Interval      time.Duration    // between results; 0 means 1s
 	// Classic says nothing of sonde to the server: no exact figures, and in Down
 	// the server opens the streams, as rperf does.

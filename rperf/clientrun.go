@@ -126,6 +126,7 @@ func (c *clientRun) newTest(ctrl *control) *test {
 	t := &test{
 		head: c.head, sink: c.sink, log: c.Log, cfg: c.configuration(), ctrl: ctrl,
 		sends: c.Direction == result.Up, interval: c.Interval, counters: c.Counters,
+		cpus: &turn{cpus: c.CPUs},
 	}
 	if c.Records != nil {
 		t.record = func(i wire.Interval) error { c.Records(Record{Interval: i}); return nil }

@@ -19,6 +19,7 @@ import (
 type Server struct {
 	Policy admit.Policy // what a test may do; nil means &admit.Limits{}
 	Ports  Ports        // where forward tests are received
+	CPUs   []int        // processors that the streams of all tests run on, in turn; none: any
 	// Tests is how many run at once; the others wait in a queue. 0 is no limit.
 	Tests int
 	// Refuse closes clients beyond Tests at once, as rperf's client limit does.
@@ -40,6 +41,7 @@ type Server struct {
 	pools *pools
 	conns admit.Gate
 	queue queue
+	cpus  turn
 }
 
 // limit is n, or the default d for 0, or none for -1.
@@ -56,6 +58,7 @@ func limit(n, d int) int {
 func (s *Server) prepare() {
 	s.once.Do(func() {
 		s.pools = newPools(s.Ports)
+		s.cpus.cpus = s.CPUs
 		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
 		s.queue = queue{places: s.Tests, most: mostWaiting}
 		if s.Refuse {

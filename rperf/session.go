@@ -91,7 +91,7 @@ func (s *session) newTest() *test {
 	t := &test{
 		head: result.Head{Run: result.NewID(), Time: time.Now(), Protocol: Protocol, Role: result.Server},
 		sink: srv.Sink, log: srv.Log.With("peer", s.peer), cfg: s.cfg, ctrl: s.ctrl,
-		sends: s.cfg.Reverse, interval: srv.Interval, counters: srv.Counters, exact: s.cfg.Sonde != nil,
+		sends: s.cfg.Reverse, interval: srv.Interval, counters: srv.Counters, exact: s.cfg.Sonde != nil, cpus: &srv.cpus,
 	}
 	t.record = func(i wire.Interval) error { return s.ctrl.write(i) }
 	t.over = func(stream int, err error) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
@@ -32,6 +33,7 @@ type test struct {
 	interval time.Duration
 	counters *admit.Counters
 	exact    bool // the far end reads exact figures
+	cpus     *turn
 
 	record func(wire.Interval) error         // of one stream, each second; nil: nobody wants it
 	over   func(stream int, err error) error // when a part has ended; nil: nobody wants to know
@@ -47,6 +49,20 @@ type test struct {
 
 	mu     sync.Mutex // guards faults
 	faults map[int]error
+}
+
+// A turn deals out processors to streams, one after the other. A nil turn has
+// none; it is safe for concurrent use.
+type turn struct {
+	cpus []int
+	n    atomic.Uint64
+}
+
+func (t *turn) next() (cpu int, ok bool) {
+	if t == nil || len(t.cpus) == 0 {
+		return 0, false
+	}
+	return t.cpus[int((t.n.Add(1)-1)%uint64(len(t.cpus)))], true
 }
 
 // begin makes the contexts of a test.
@@ -101,7 +117,14 @@ func (t *test) views() []result.View {
 // follow runs one part and records it each second.
 func (t *test) follow(ctx context.Context, n int, p part) {
 	ended := make(chan error, 1)
-	go func() { ended <- p.run(ctx) }()
+	go func() {
+		if cpu, ok := t.cpus.next(); ok {
+			if err := pinTo(cpu); err != nil {
+				t.log.Warn("stream runs on any processor", "stream", n, "err", err)
+			}
+		}
+		ended <- p.run(ctx)
+	}()
 	tick := time.NewTicker(recordEvery)
 	defer tick.Stop()
 	from := t.begun
