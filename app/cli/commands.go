@@ -14,6 +14,8 @@ var commands = []command{
 	btestCommand,
 	rperfCommand,
 	iperf3Command,
+	twampCommand,
+	stampCommand,
 	demoCommand,
 	selfcheckCommand,
 	versionCommand,

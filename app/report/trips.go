@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sonde-net/sonde/result"
 )
@@ -248,13 +249,21 @@ func hopsText(h *result.Hops) string {
 	return fmt.Sprintf("%d to %d (the path changed %s)", h.Min, h.Max, formatCount(h.Changes, "time"))
 }
 
-// askedFor is the share of the asked rate below which the summary is loud.
-const askedFor = 0.98
+// Below askedFor of the asked rate, and behind the schedule by behind in the
+// end, the summary is loud. Less time tells nothing in a short test.
+const (
+	askedFor = 0.98
+	behind   = 20 * time.Millisecond
+)
 
 // slow reports whether the sender could not keep the rate it was asked for. A
 // Poisson schedule is no steady rate, so lateness has to show as well.
 func slow(r *result.RoundTrips) bool {
-	return r.Asked > 0 && r.Rate > 0 && r.Rate < askedFor*r.Asked && r.LateSent > 0
+	if r.Asked <= 0 || r.Rate <= 0 || r.LateSent == 0 {
+		return false
+	}
+	missing := float64(r.Sent) * (1/r.Rate - 1/r.Asked)
+	return r.Rate < askedFor*r.Asked && missing > behind.Seconds()
 }
 
 // rate is the rate achieved against the one asked for.

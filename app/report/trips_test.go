@@ -163,10 +163,10 @@ func TestTripsUnusable(t *testing.T) {
 func TestTripsSlow(t *testing.T) {
 	for _, tt := range []struct {
 		rate, asked float64
-		late        uint64
+		sent, late  uint64
 		want        bool
-	}{{812, 1000, 40, true}, {999, 1000, 40, false}, {90, 100, 0, false}, {10, 0, 3, false}} {
-		r := result.RoundTrips{Rate: tt.rate, Asked: tt.asked, LateSent: tt.late}
+	}{{812, 1000, 100, 40, true}, {812, 1000, 10, 4, false}, {999, 1000, 100, 40, false}, {90, 100, 100, 0, false}, {10, 0, 100, 3, false}} {
+		r := result.RoundTrips{Rate: tt.rate, Asked: tt.asked, Sent: tt.sent, LateSent: tt.late}
 		if got := slow(&r); got != tt.want {
 			t.Errorf("%+v: slow is %v", tt, got)
 		}

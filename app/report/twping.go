@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -91,9 +92,15 @@ func twpingCount(n *uint64) string {
 	return strconv.FormatUint(*n, 10)
 }
 
-// twpingMS is d in milliseconds with three significant digits or so.
+// twpingMS is d in milliseconds with three significant digits or so, never with
+// an exponent.
 func twpingMS(d time.Duration) string {
-	return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'g', 3, 64)
+	ms := float64(d) / float64(time.Millisecond)
+	decimals := 5
+	for size := math.Abs(ms); size >= 0.01 && decimals > 0; size /= 10 {
+		decimals--
+	}
+	return strconv.FormatFloat(ms, 'f', decimals, 64)
 }
 
 func twpingSpread(d result.Distribution) string {
