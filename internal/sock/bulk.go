@@ -45,6 +45,17 @@ func Waited(c any) (time.Duration, bool) {
 	return 0, false
 }
 
+// PeerClosed reports whether the far end of c has closed, while there may still
+// be much to read; false also where the system does not tell.
+func PeerClosed(c BulkConn) bool {
+	p, ok := c.(interface{ peerClosed() (bool, error) })
+	if !ok {
+		return false
+	}
+	closed, err := p.peerClosed()
+	return closed && err == nil
+}
+
 // Joins reports whether c may return trains of datagrams that the kernel
 // joined: then each Message wants 64 KiB of room, unless only headers matter.
 func Joins(c PacketConn) bool {

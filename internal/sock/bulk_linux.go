@@ -177,6 +177,14 @@ func (b *bulkSocket) Info() (info result.TCPInfo, ok bool) {
 	return info, err == nil
 }
 
+func (b *bulkSocket) peerClosed() (closed bool, err error) {
+	err = b.with(func(fd int) (err error) {
+		closed, err = tcpClosed(fd)
+		return err
+	})
+	return closed, err
+}
+
 func (b *bulkSocket) SetNotSentLowat(n int) error {
 	return b.with(func(fd int) error { return setNotSentLowat(fd, n) })
 }

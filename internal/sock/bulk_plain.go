@@ -123,6 +123,14 @@ func (b *plainBulk) Info() (info result.TCPInfo, ok bool) {
 	return info, err == nil
 }
 
+func (b *plainBulk) peerClosed() (closed bool, err error) {
+	err = b.control("TCP_INFO", func(fd int) (err error) {
+		closed, err = tcpClosed(fd)
+		return err
+	})
+	return closed, err
+}
+
 func (b *plainBulk) SetNotSentLowat(n int) error {
 	return b.control("TCP_NOTSENT_LOWAT", func(fd int) error { return setNotSentLowat(fd, n) })
 }

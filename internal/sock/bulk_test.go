@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -264,5 +265,44 @@ func BenchmarkBulk(b *testing.B) {
 		})
 		s.Close()
 		r.Close()
+	}
+}
+
+// TestPeerClosed: a close is seen while there is still something to read.
+func TestPeerClosed(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs TCP_INFO of Linux")
+	}
+	for _, form := range []func(net.Conn) (BulkConn, error){Bulk, func(c net.Conn) (BulkConn, error) { return newPlainBulk(c), nil }} {
+		x, y := tcpPair(t)
+		b, err := form(y)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Write(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		if PeerClosed(b) {
+			t.Errorf("%s: closed before the far end has", b.Technique())
+		}
+		x.Close()
+		for end := time.Now().Add(5 * time.Second); !PeerClosed(b); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: the close is not seen", b.Technique())
+			}
+		}
+		if n, err := b.Discard(2000); n != 1000 || err != nil {
+			t.Errorf("%s: %d bytes, %v after the close", b.Technique(), n, err)
+		}
+		b.Close()
+		if PeerClosed(b) {
+			t.Errorf("%s: a connection that we closed says that the far end did", b.Technique())
+		}
+	}
+	x, y := net.Pipe()
+	defer x.Close()
+	defer y.Close()
+	if b := newPlainBulk(x); PeerClosed(b) {
+		t.Error("a pipe tells")
 	}
 }

@@ -44,6 +44,27 @@ func tcpInfo(fd int) (result.TCPInfo, error) {
 	return info, nil
 }
 
+// States of a TCP connection whose far end has closed: include/net/tcp_states.h.
+const (
+	tcpClose     = 7
+	tcpCloseWait = 8
+	tcpLastAck   = 9
+	tcpClosing   = 11
+)
+
+// tcpClosed reports whether a FIN or RST has come.
+func tcpClosed(fd int) (bool, error) {
+	k, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return false, os.NewSyscallError("getsockopt", err)
+	}
+	switch k.State {
+	case tcpClose, tcpCloseWait, tcpLastAck, tcpClosing:
+		return true, nil
+	}
+	return false, nil
+}
+
 // rateOf is bytes/s as bit/s; the kernel says "no limit" with all ones.
 func rateOf(bytes uint64) uint64 {
 	if bytes > math.MaxUint64/8 {
