@@ -279,7 +279,7 @@ func reflectRecorded(t *testing.T, s *Server, r recording, mode wire.Mode) {
 		b := unhex(t, p.Hex)
 		if p.Dir == "sender>reflector" {
 			session.home.mu.Lock()
-			out, o := session.respond(nil, b, arrival{From: session.sender, At: time.Now(), TTL: p.TTL}, time.Now())
+			out, o := session.respond(nil, b, arrival{From: session.sender, At: time.Now(), TTL: p.TTL}, clock{})
 			session.home.mu.Unlock()
 			if o != reflected {
 				t.Fatalf("packet %d: %v", i, o)

@@ -131,7 +131,7 @@ type openSession struct {
 // the REFWAIT of RFC 5357, section 4.2.
 const forgetAfter = 900 * time.Second
 
-func (o *openRules) respond(dst, request []byte, a arrival, sent time.Time, est *wire.ErrorEstimate) ([]byte, *reflection, outcome) {
+func (o *openRules) respond(dst, request []byte, a arrival, c clock, est *wire.ErrorEstimate) ([]byte, *reflection, outcome) {
 	addr := a.From.Addr()
 	switch {
 	case a.From.Port() == wire.Port, a.From.Port() == o.own:
@@ -152,7 +152,7 @@ func (o *openRules) respond(dst, request []byte, a arrival, sent time.Time, est 
 	s.latest, s.request = a.At, seq
 	s.layout, s.stamp, s.est, s.echo, s.ptp = layout, o.stamp, est, o.echo, o.ptp
 	s.grows = within(addr, o.trusted)
-	out, what := s.reflect(dst, request, a, sent)
+	out, what := s.reflect(dst, request, a, c.now())
 	return out, &s.reflection, what
 }
 

@@ -34,7 +34,7 @@ func TestOpenRules(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			est := wire.UnknownError
-			out, _, o := tt.r.rules(5000).respond(nil, bytes.Clone(tt.b), tt.a, tt.a.At, &est)
+			out, _, o := tt.r.rules(5000).respond(nil, bytes.Clone(tt.b), tt.a, clock{at: tt.a.At}, &est)
 			if o != tt.want || (len(out) > 0) != (o == reflected) {
 				t.Errorf("%v, %d octets, want %v", o, len(out), tt.want)
 			}
@@ -51,7 +51,7 @@ func TestOpenRulesCount(t *testing.T) {
 	send := func(from string, ssid uint16, seq uint32, after time.Duration) (wire.Reply, outcome) {
 		a := vectorArrival
 		a.From, a.At = netip.MustParseAddrPort(from), vectorT2.Add(after)
-		out, _, o := rules.respond(nil, wire.Request{Seq: seq, SSID: ssid}.Append(nil, wire.Layout{STAMP: true}), a, a.At, &est)
+		out, _, o := rules.respond(nil, wire.Request{Seq: seq, SSID: ssid}.Append(nil, wire.Layout{STAMP: true}), a, clock{at: a.At}, &est)
 		if o != reflected {
 			return wire.Reply{}, o
 		}
@@ -106,7 +106,7 @@ func TestReflectorsDoNotLoop(t *testing.T) {
 			est := wire.UnknownError
 			from, to, said := one, two, 0
 			for now := time.Unix(1_800_000_000, 0); said < 10; now = now.Add(time.Microsecond) {
-				out, _, o := rules[to].respond(nil, b, arrival{From: from, To: to, At: now}, now, &est)
+				out, _, o := rules[to].respond(nil, b, arrival{From: from, To: to, At: now}, clock{at: now}, &est)
 				if o != reflected {
 					break
 				}
@@ -136,7 +136,7 @@ func FuzzOpenRules(f *testing.F) {
 		}
 		est := wire.UnknownError
 		n := len(b)
-		out, _, o := r.rules(5000).respond(nil, b, vectorArrival, vectorArrival.At, &est)
+		out, _, o := r.rules(5000).respond(nil, b, vectorArrival, clock{}, &est)
 		if len(out) > n || (o == reflected) != (len(out) > 0) {
 			t.Errorf("%v: %d octets to %d", o, len(out), n)
 		}

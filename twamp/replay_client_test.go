@@ -125,7 +125,7 @@ func TestLightReplay(t *testing.T) {
 					if got := s.tally.send(start); got != q.Seq {
 						t.Fatalf("packet %d has number %d, not %d", i, q.Seq, got)
 					}
-					out, of, o := rules.respond(nil, b, arrival{From: from, At: start, TTL: p.TTL, Class: p.TOS}, time.Now(), &est)
+					out, of, o := rules.respond(nil, b, arrival{From: from, At: start, TTL: p.TTL, Class: p.TOS}, clock{}, &est)
 					reply := must[wire.Reply](t)(wire.ParseReply(out, wire.Layout{}))
 					if o != reflected || len(out) != max(len(b), 41) || of.class != p.TOS&^3 || reply.SenderTTL != p.TTL || reply.SenderSent != q.Sent || reply.Seq != q.Seq {
 						t.Errorf("packet %d: %v, %d octets, class %#x, %+v", i, o, len(out), of.class, reply)

@@ -66,7 +66,21 @@ type leaving struct {
 	of   *reflection
 	n    uint32
 	seq  uint32
-	said time.Time // T3
+	said time.Time // T3, without its correction
+}
+
+// A clock says when a reply leaves: when it is written, and some more; or all
+// at a time that was set, for the replies to what came joined.
+type clock struct {
+	at  time.Time
+	lag time.Duration
+}
+
+func (c clock) now() time.Time {
+	if c.at.IsZero() {
+		return time.Now().Add(c.lag)
+	}
+	return c.at
 }
 
 // estimateFor is how long what the clock says of itself is believed.
@@ -128,7 +142,10 @@ func (r *responder) answer(ds []datagram, box *outbox) int {
 // answerOne answers a datagram, or each of several that came joined. An idle
 // reflector is one whose replies leave as soon as they are written.
 func (r *responder) answerOne(d *datagram, box *outbox, idle bool) {
-	sent := time.Now().Add(r.lag)
+	c := clock{lag: r.lag}
+	if d.segment > 0 {
+		c.at = c.now()
+	}
 	rest := d.octets()
 	for joined := false; ; joined = true {
 		size := len(rest)
@@ -138,11 +155,11 @@ func (r *responder) answerOne(d *datagram, box *outbox, idle bool) {
 		before := len(box.octets)
 		var of *reflection
 		var class uint8
-		if box.octets, class, of = r.respond(box.octets, rest[:size], d.arrival, sent); of != nil {
+		if box.octets, class, of = r.respond(box.octets, rest[:size], d.arrival, c); of != nil {
 			p := parcel{to: d.From, from: d.To.Addr(), class: class}
 			if r.stamped && d.segment == 0 && (of.follows || r.correct && idle) {
 				p.stamp = true
-				r.await(of, sent.Add(-r.lag))
+				r.await(of, of.last.Time(of.ptp, d.At).Add(-r.lag))
 			}
 			box.add(len(box.octets)-before, p, joined)
 		}
@@ -205,21 +222,21 @@ func (r *responder) unsent() {
 
 // respond appends the reply to a request, or nothing, to dst. It returns the
 // traffic class to send it with and whose it is, nil without a reply.
-func (r *responder) respond(dst, request []byte, a arrival, sent time.Time) ([]byte, uint8, *reflection) {
+func (r *responder) respond(dst, request []byte, a arrival, c clock) ([]byte, uint8, *reflection) {
 	s := r.sessions[a.From]
 	if s == nil || s.finish(a.At) {
 		if r.open == nil {
 			r.counts[foreign]++
 			return dst, 0, nil
 		}
-		out, of, o := r.open.respond(dst, request, a, sent, &r.estimate)
+		out, of, o := r.open.respond(dst, request, a, c, &r.estimate)
 		r.counts[o]++
 		if o != reflected {
 			return out, 0, nil
 		}
 		return out, of.class, of
 	}
-	out, o := s.respond(dst, request, a, sent)
+	out, o := s.respond(dst, request, a, c)
 	s.counts[o]++
 	r.counts[o]++
 	if o != reflected {
@@ -236,7 +253,7 @@ func (r *responder) refresh(now time.Time) {
 }
 
 // respond answers a packet of the session.
-func (s *session) respond(dst, request []byte, a arrival, sent time.Time) ([]byte, outcome) {
+func (s *session) respond(dst, request []byte, a arrival, c clock) ([]byte, outcome) {
 	switch {
 	case !s.started:
 		return dst, notStarted
@@ -247,7 +264,7 @@ func (s *session) respond(dst, request []byte, a arrival, sent time.Time) ([]byt
 	}
 	s.latest = a.At
 	s.in += uint64(len(request))
-	out, o := s.reflect(dst, request, a, sent)
+	out, o := s.reflect(dst, request, a, c.now())
 	s.out += uint64(len(out) - len(dst))
 	return out, o
 }
