@@ -1,0 +1,81 @@
+package nat
+
+import (
+	"net/netip"
+
+	"github.com/pion/stun/v3"
+)
+
+// A Responder answers Binding requests (RFC 8489) with the attributes of RFC
+// 5780. It does no I/O and holds no state.
+type Responder struct {
+	// Sockets are the addresses of the server's sockets. Two ports let clients
+	// test port dependence, two addresses with two ports each everything.
+	Sockets []netip.AddrPort
+}
+
+// An Answer is a datagram to send from one of the sockets.
+type Answer struct {
+	Via     int // index of Sockets
+	Message []byte
+	Changed bool // the request asked for another socket than it came to
+}
+
+// Answer makes the answer to a datagram that came from an address to the socket
+// via. It is false if there is none: for what is no Binding request, and for
+// one that asks for a socket that is not there. An answer from another socket
+// is never longer than the request, since its sender may be forged.
+func (r *Responder) Answer(datagram []byte, via int, from netip.AddrPort) (Answer, bool) {
+	m, err := parse(datagram)
+	if err != nil || m.Type != stun.BindingRequest || via >= len(r.Sockets) {
+		return Answer{}, false
+	}
+	change := changeOf(m)
+	a := Answer{Via: r.socket(via, change), Changed: change != 0}
+	if a.Via < 0 {
+		return Answer{}, false
+	}
+	setters := []stun.Setter{
+		stun.NewTransactionIDSetter(m.TransactionID), stun.BindingSuccess,
+		&stun.XORMappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())},
+	}
+	if own := r.Sockets[a.Via]; !own.Addr().IsUnspecified() {
+		setters = append(setters, &stun.ResponseOrigin{IP: own.Addr().AsSlice(), Port: int(own.Port())})
+	}
+	if other := r.other(via); other >= 0 && !r.Sockets[other].Addr().IsUnspecified() {
+		o := r.Sockets[other]
+		setters = append(setters, &stun.OtherAddress{IP: o.Addr().AsSlice(), Port: int(o.Port())})
+	}
+	for n := len(setters); n >= 2; n-- {
+		answer, err := stun.Build(setters[:n]...)
+		if err != nil {
+			return Answer{}, false
+		}
+		if !a.Changed || len(answer.Raw) <= len(datagram) {
+			a.Message = answer.Raw
+			return a, true
+		}
+	}
+	return Answer{}, false
+}
+
+// socket finds the socket to answer from, -1 if there is none.
+func (r *Responder) socket(via int, change byte) int {
+	own := r.Sockets[via]
+	for i, s := range r.Sockets {
+		if s.Addr().Is4() == own.Addr().Is4() &&
+			(s.Addr() != own.Addr()) == (change&changeAddress != 0) && (s.Port() != own.Port()) == (change&changePort != 0) {
+			return i
+		}
+	}
+	return -1
+}
+
+// other finds the socket that OTHER-ADDRESS names: both different if there is
+// such a one, or else another port; -1 if there is none.
+func (r *Responder) other(via int) int {
+	if i := r.socket(via, changeAddress|changePort); i >= 0 {
+		return i
+	}
+	return r.socket(via, changePort)
+}
