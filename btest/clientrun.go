@@ -187,7 +187,8 @@ func readHello(ctrl *control) error {
 	b, err := ctrl.read("hello", wire.HelloLen)
 	if err != nil {
 		if gone(err) {
-			return &result.Error{Word: result.CodeRefused, Err: err, Hint: "the server closes at once: it may be full, or allow other addresses only"}
+			return &result.Error{Word: result.CodeRefused, Text: "the server closed the connection at once",
+				Hint: "it may be full, or allow other addresses only"}
 		}
 		return protocolError(err, "is that a bandwidth-test server?")
 	}
@@ -200,7 +201,8 @@ func readHello(ctrl *control) error {
 // closedEarly explains a server that closes on the command.
 func (c *clientRun) closedEarly(err error) error {
 	if gone(err) {
-		return &result.Error{Word: result.CodeRefused, Err: err, Hint: "the server closes on the command: it may be full, or not know this kind of test"}
+		return &result.Error{Word: result.CodeRefused, Text: "the server closed the connection when it was told what to test",
+			Hint: "it may be full, or not know this kind of test"}
 	}
 	return err
 }

@@ -59,8 +59,8 @@ func registerRecord(fs *pflag.FlagSet, r *btest.Recorder, at *listenFlag) {
 	fs.BoolVar(&r.Once, "once", false, "end when the first test is over")
 	fs.StringVar(&r.Name, "name", "", "`NAME` of the recording")
 	fs.StringVar(&r.Description, "description", "", "what is recorded, in a `SENTENCE`")
-	fs.StringVar(&r.Server, "server", "", "the `PROGRAM` that serves, such as \"RouterOS 7.20\"")
-	fs.StringVar(&r.Client, "client", "", "the `PROGRAM` that tests")
+	fs.StringVar(&r.Server, "server-program", "", "the `PROGRAM` that serves, such as \"RouterOS 7.20\"")
+	fs.StringVar(&r.Client, "client-program", "", "the `PROGRAM` that tests")
 }
 
 // record runs r with the recording where the flags say. The messages that pass

@@ -94,11 +94,14 @@ func (b *oldBtest) register(fs *pflag.FlagSet) {
 }
 
 func (b *oldBtest) run(ctx context.Context, fs *pflag.FlagSet) error {
+	at, err := b.addresses() // a client has no use for them, but they are to be right
 	switch {
+	case err != nil:
+		return err
 	case b.server && b.client != "":
 		return misuse("", "-s and -c %s exclude each other; choose one", b.client)
 	case b.server:
-		return b.serve(ctx)
+		return b.serve(ctx, at)
 	case b.client != "":
 		return b.test(ctx, fs.Changed("port"))
 	}
@@ -134,8 +137,8 @@ func (b *oldBtest) test(ctx context.Context, portGiven bool) error {
 	})
 }
 
-// serve runs as the server.
-func (b *oldBtest) serve(ctx context.Context) error {
+// serve runs as the server, on these addresses.
+func (b *oldBtest) serve(ctx context.Context, at []string) error {
 	s := &btest.Server{Policy: &admit.Limits{Tests: 100}}
 	accounts, err := b.accounts(ctx)
 	if err != nil {
@@ -147,10 +150,6 @@ func (b *oldBtest) serve(ctx context.Context) error {
 		s.Auth = btest.AuthSRP5
 	case accounts != nil:
 		s.Auth = btest.AuthMD5
-	}
-	at, err := b.addresses()
-	if err != nil {
-		return err
 	}
 	s.Log, s.Trace = b.output.logger(), b.output.btestTrace(result.Server)
 	return b.lines().runServer(ctx, service{

@@ -105,7 +105,7 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 
 // nearest returns the name that word begins or nearly is, or "".
 func nearest(word string, names []string) string {
-	best, least := "", 1+len(word)/3
+	best, least := "", 1+min(2, len(word)/2)
 	for _, name := range names {
 		switch d := distance(word, name); {
 		case d < least:
