@@ -40,6 +40,7 @@ told otherwise. The router needs /tool/bandwidth-server enabled.`,
 	f.register(cmd.Flags(), c)
 	o.register(cmd.Flags())
 	o.syslog.register(cmd.Flags())
+	o.fail.register(cmd.Flags())
 	return cmd
 }
 

@@ -47,6 +47,9 @@ func (f *everyFlags) plan(fs *pflag.FlagSet) (*schedule.Plan, error) {
 // with their results where the flags say.
 func (o *output) runClients(ctx context.Context, plan *schedule.Plan, fs *pflag.FlagSet, validate func() error, run func(context.Context, result.Sink) error) error {
 	if plan == nil {
+		if o.fail.runs != "" {
+			return misuse("", "%s: there is no schedule without --every; add it, such as --every 10m", flagValue("fail-runs", o.fail.runs))
+		}
 		return o.runClient(ctx, validate, run)
 	}
 	if !o.machine() && !fs.Changed("format") && o.csv != "-" {

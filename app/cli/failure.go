@@ -48,8 +48,11 @@ func aim(path string) (protocol string, role result.Role) {
 	if len(words) != 3 {
 		return "", ""
 	}
-	if role = result.Role(words[2]); role != result.Client && role != result.Server {
-		role = ""
+	switch words[2] {
+	case "client", "server":
+		role = result.Role(words[2])
+	case "ping":
+		role = result.Sender
 	}
 	return words[1], role
 }

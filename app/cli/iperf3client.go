@@ -59,6 +59,8 @@ UDP at 1 Mbit/s. All streams are opened from here, so a NAT is not in the way.`,
 	every.register(fs)
 	o.register(fs)
 	o.syslog.register(fs)
+	o.fail.register(fs)
+	o.fail.registerRuns(fs)
 	fs.Lookup("format").Usage = "results as `KIND` text, json, jsonl, or iperf3's own: iperf3, iperf3-stream, iperf3-text"
 	return cmd
 }

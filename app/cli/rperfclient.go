@@ -55,6 +55,8 @@ or a firewall may stop; another sonde does not need that.`,
 	f.register(cmd.Flags(), c)
 	o.register(cmd.Flags())
 	o.syslog.register(cmd.Flags())
+	o.fail.register(cmd.Flags())
+	o.fail.registerRuns(cmd.Flags())
 	cmd.Flags().Lookup("format").Usage = "results as `KIND` text, json, jsonl, or rperf for rperf's own JSON document"
 	return cmd
 }
