@@ -27,6 +27,7 @@ type agent struct {
 	hosts []netip.Addr
 	extra []wire.Candidate // of our own, beside hosts
 	nat   natKind          // zero until it is found out
+	found NATStatus
 
 	started   time.Time
 	left      bool

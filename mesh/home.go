@@ -22,6 +22,9 @@ type home struct {
 	up     bool // it was heard in time
 	silent bool // it was said that it is silent
 
+	reflected bool   // it has told its other port, if any
+	otherPort uint16 // where it listens too; 0 if nowhere
+
 	sequence              uint32
 	registered            time.Time
 	heard                 time.Time
@@ -149,6 +152,11 @@ func (a *agent) serverRecord(now time.Time, s *home, r wire.Record) {
 		var u wire.Punch
 		if u, err = wire.ParsePunch(r.Value); err == nil {
 			a.punch(now, s, u)
+		}
+	case wire.RecordReflect:
+		var f wire.Reflect
+		if f, err = wire.ParseReflect(r.Value); err == nil {
+			s.reflected, s.otherPort = true, f.OtherPort
 		}
 	case wire.RecordRelay:
 		var l wire.Relay

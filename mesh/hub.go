@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/nat"
 	"github.com/sonde-net/sonde/mesh/wire"
 )
 
@@ -85,6 +86,10 @@ func newHub(now time.Time, l Limits, log *slog.Logger, out func(int, netip.AddrP
 
 // receive takes a datagram.
 func (h *hub) receive(now time.Time, via int, from netip.AddrPort, datagram []byte) {
+	if nat.IsSTUN(datagram) {
+		h.answerSTUN(now, via, from, datagram)
+		return
+	}
 	p, records, ok := parse(datagram, h.drops)
 	if !ok {
 		return

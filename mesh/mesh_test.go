@@ -36,6 +36,9 @@ func TestTwoNodes(t *testing.T) {
 		if pairs := st.Clients[0].Pairs; len(pairs) != 1 || pairs[0].State != "direct" || pairs[0].RTT == nil {
 			t.Errorf("pairs: %+v", pairs)
 		}
+		if n := a.Status().NAT; !n.Known || n.Mapping != "no NAT" || st.Clients[0].Mapping != "no NAT" {
+			t.Errorf("NAT: %+v; the server knows %s", n, st.Clients[0].Mapping)
+		}
 		b.stop()
 		time.Sleep(2 * time.Second)
 		if left := a.names(); len(left) != 0 {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/sonde-net/sonde/internal/nat"
 	"github.com/sonde-net/sonde/mesh/wire"
 	"github.com/sonde-net/sonde/result"
 )
@@ -69,11 +70,21 @@ func (n *Node) Run(ctx context.Context, sink result.Sink) error {
 	n.mu.Lock()
 	n.agent = a
 	n.mu.Unlock()
+	socket := &nat.Exchange{Local: a.local, Send: func(to netip.AddrPort, b []byte) error { return sendTo(conn, to, b) }}
+	probing, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { n.classify(probing, socket, listen) })
 	err = run(ctx, []net.PacketConn{&leaving{PacketConn: conn, leave: func() { n.with((*agent).leave) }}},
 		func(_ int, from netip.AddrPort, b []byte) {
+			if nat.IsSTUN(b) {
+				socket.Deliver(from, b)
+				return
+			}
 			n.with(func(a *agent) { a.receive(time.Now(), from, b) })
 		},
 		func() { n.with(func(a *agent) { a.due(time.Now()) }) })
+	stop()
+	wg.Wait()
 	n.with(func(a *agent) { a.end(time.Now()) })
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		return nil
@@ -215,6 +226,7 @@ func hostAddresses(local netip.AddrPort) []netip.Addr {
 type NodeStatus struct {
 	ID      string
 	Local   netip.AddrPort
+	NAT     NATStatus
 	Servers []HomeStatus
 	Peers   []PeerStatus
 	Dropped map[string]uint64 // datagrams and records, by reason
@@ -252,7 +264,7 @@ func (n *Node) Status() NodeStatus {
 	if a == nil {
 		return NodeStatus{}
 	}
-	st := NodeStatus{ID: a.id.String(), Local: a.local, Dropped: maps.Clone(a.drops)}
+	st := NodeStatus{ID: a.id.String(), Local: a.local, NAT: a.found, Dropped: maps.Clone(a.drops)}
 	for _, s := range a.servers {
 		st.Servers = append(st.Servers, HomeStatus{
 			Name: s.name, Address: s.at, Up: s.up, Original: s.up && !s.sonde, Seen: s.seen,

@@ -34,11 +34,15 @@ func newWorld(t *testing.T, s *Server) *world {
 // serve starts a server on a host and returns what stops it.
 func (w *world) serve(h *testnet.Host, s *Server) (stop func()) {
 	w.t.Helper()
-	c, err := h.ListenPacket(w.t.Context(), "udp", ":23456")
-	if err != nil {
-		w.t.Fatal(err)
+	var conns []net.PacketConn
+	for _, at := range []string{":23456", ":23457"} {
+		c, err := h.ListenPacket(w.t.Context(), "udp", at)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		conns = append(conns, c)
 	}
-	return w.start(func(ctx context.Context) error { return s.Serve(ctx, c) })
+	return w.start(func(ctx context.Context) error { return s.Serve(ctx, conns...) })
 }
 
 // start runs f until the returned function or end is called.
