@@ -14,6 +14,7 @@ var commands = []command{
 	btestCommand,
 	rperfCommand,
 	iperf3Command,
+	testCommand,
 	twampCommand,
 	stampCommand,
 	demoCommand,
@@ -51,6 +52,7 @@ func Root(e *env) *cobra.Command {
 		Long: `sonde measures networks by speaking the protocols already out there: it tests
 against the devices you have, and they test against it.`,
 		Example: `  sonde demo                                a short test on this machine alone
+  sonde test HOST                           whatever it answers: download, upload, latency
   sonde btest client 192.168.88.1           against a MikroTik router
   sonde btest server                        for MikroTik routers to test against`,
 	}

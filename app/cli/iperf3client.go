@@ -19,7 +19,7 @@ func iperf3ClientCommand(e *env) *cobra.Command {
 	o := newOutput(e)
 	var f iperf3ClientFlags
 	var every everyFlags
-	var document bool
+	var document, noLatency bool
 	cmd := &cobra.Command{
 		Use:   "client HOST[:PORT]",
 		Short: "test against an iperf3 server or another sonde",
@@ -49,13 +49,17 @@ UDP at 1 Mbit/s. All streams are opened from here, so a NAT is not in the way.`,
 				if s, ok := o.other.(*report.Iperf3Sink); ok {
 					c.Report = s.Event
 				}
-				return c.Run(ctx, sink)
+				if noLatency {
+					return c.Run(ctx, sink)
+				}
+				return beside{network: c.Network, from: f.from.addr, log: c.Log}.run(ctx, c.Target, sink, c.Run)
 			})
 		},
 	}
 	fs := cmd.Flags()
 	f.register(fs, c)
 	fs.BoolVarP(&document, "iperf3-json", "J", false, "the same as --format iperf3: iperf3's own document")
+	fs.BoolVar(&noLatency, "no-latency", false, "do not probe round trips before and during the test")
 	every.register(fs)
 	o.register(fs)
 	o.syslog.register(fs)
@@ -80,8 +84,9 @@ type iperf3ClientFlags struct {
 	bind                  bindFlag
 	family                familyFlags
 	login                 iperf3Login
-	flowless              [4]bool // flags for what always holds
+	needless              [4]bool // flags for what always holds
 	pacing                string
+	from                  source
 }
 
 func (f *iperf3ClientFlags) register(fs *pflag.FlagSet, c *iperf3.Client) {
@@ -93,6 +98,7 @@ func (f *iperf3ClientFlags) register(fs *pflag.FlagSet, c *iperf3.Client) {
 	fs.Var(&f.rate, "rate", "the same as --bitrate")
 	fs.Var(&f.rate, "bandwidth", "the same as --bitrate")
 	fs.VarP(&f.time, "time", "t", "time of data, whole seconds")
+	fs.Var(&f.time, "duration", "the same as --time")
 	fs.VarP(&f.bytes, "bytes", "n", "bytes to move, instead of --time")
 	fs.VarP(&f.blocks, "blockcount", "k", "writes or datagrams to move, instead of --time")
 	fs.VarP(&f.length, "length", "l", "bytes of a write (TCP, default 128K) or datagram (UDP, default what fits one packet)")
@@ -118,12 +124,12 @@ func (f *iperf3ClientFlags) register(fs *pflag.FlagSet, c *iperf3.Client) {
 	f.family.register(fs)
 	// What iperf3 has to be told, and we do anyway.
 	for n, name := range []string{"udp-counters-64bit", "forceflush", "version4", "version6"} {
-		fs.BoolVar(&f.flowless[n], name, false, "")
+		fs.BoolVar(&f.needless[n], name, false, "")
 	}
 	var zerocopy bool
 	fs.BoolVarP(&zerocopy, "zerocopy", "Z", false, "")
 	fs.StringVar(&f.pacing, "pacing-timer", "", "")
-	for _, name := range []string{"rate", "bandwidth", "udp-counters-64bit", "forceflush", "version4", "version6", "zerocopy", "pacing-timer"} {
+	for _, name := range []string{"rate", "bandwidth", "duration", "udp-counters-64bit", "forceflush", "version4", "version6", "zerocopy", "pacing-timer"} {
 		_ = fs.MarkHidden(name)
 	}
 }
@@ -140,11 +146,12 @@ func (f *iperf3ClientFlags) apply(ctx context.Context, e *env, o *output, fs *pf
 	if c.TOS, err = trafficClass(f.tos, f.dscp); err != nil {
 		return err
 	}
-	f.family.four, f.family.six = f.family.four || f.flowless[2], f.family.six || f.flowless[3]
+	f.family.four, f.family.six = f.family.four || f.needless[2], f.family.six || f.needless[3]
 	from, err := f.bind.source()
 	if err != nil {
 		return err
 	}
+	f.from = from
 	if c.Network, err = f.family.network(from); err != nil {
 		return err
 	}
@@ -197,14 +204,15 @@ func (f *iperf3ClientFlags) numbers(fs *pflag.FlagSet, o *output, c *iperf3.Clie
 // check finds flags that exclude each other, and values that iperf3 cannot
 // carry.
 func (f *iperf3ClientFlags) check(fs *pflag.FlagSet) error {
+	timed := fs.Changed("time") || fs.Changed("duration")
 	switch {
 	case f.reverse && f.both:
 		return misuse("", "--reverse and --bidir exclude each other; choose one")
 	case f.streams < 1 || f.streams > wire.MaxParallel:
 		return misuse("", "--parallel %d: iperf3 carries 1 to %d streams", f.streams, wire.MaxParallel)
-	case fs.Changed("time") && f.time == 0:
+	case timed && f.time == 0:
 		return misuse("", "--time 0: a test has an end; give whole seconds, or --bytes or --blockcount")
-	case (fs.Changed("time") || f.blocks > 0) && f.bytes > 0 || fs.Changed("time") && f.blocks > 0:
+	case (timed || f.blocks > 0) && f.bytes > 0 || timed && f.blocks > 0:
 		return misuse("", "--time, --bytes and --blockcount exclude each other; choose what ends the test")
 	case f.connectTime < 0:
 		return misuse("", "--connect-timeout %d: want 0 or more milliseconds", f.connectTime)

@@ -48,7 +48,10 @@ or a firewall may stop; another sonde does not need that.`,
 				if s, ok := o.other.(*report.RperfSink); ok {
 					c.Records = func(r rperf.Record) { s.Record(rperfRecord(r)) }
 				}
-				return c.Run(ctx, sink)
+				if f.noLatency {
+					return c.Run(ctx, sink)
+				}
+				return beside{network: c.Network, from: f.from.addr, log: c.Log}.run(ctx, c.Target, sink, c.Run)
 			})
 		},
 	}
@@ -80,6 +83,8 @@ type rperfClientFlags struct {
 	bind                   bindFlag
 	family                 familyFlags
 	every                  everyFlags
+	from                   source
+	noLatency              bool
 }
 
 func (f *rperfClientFlags) register(fs *pflag.FlagSet, c *rperf.Client) {
@@ -100,6 +105,7 @@ func (f *rperfClientFlags) register(fs *pflag.FlagSet, c *rperf.Client) {
 	fs.VarP(&f.omit, "omit", "O", "with --format rperf: leave so many results at the start of each stream out of its sums")
 	fs.StringVarP(&f.affinity, "affinity", "A", "", "run on these `CPUS` only, such as 0,2")
 	fs.Var(&f.interval, "interval", "time between results")
+	fs.BoolVar(&f.noLatency, "no-latency", false, "do not probe round trips before and during the test")
 	fs.BoolVar(&c.Classic, "classic", false, "do as a real rperf does, also with another sonde")
 	fs.VarP(&f.port, "port", "p", "TCP port of the server")
 	registerRperfPorts(fs, &c.Ports)
@@ -122,6 +128,7 @@ func (f *rperfClientFlags) apply(o *output, fs *pflag.FlagSet, c *rperf.Client) 
 	if err != nil {
 		return err
 	}
+	f.from = from
 	if c.Network, err = f.family.network(from); err != nil {
 		return err
 	}

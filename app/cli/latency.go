@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sonde-net/sonde/internal/rtt"
+	"github.com/sonde-net/sonde/result"
+)
+
+// idleTime is how long the idle path is probed before a test, and pickTime how
+// long an answer to a probe is looked for.
+const (
+	idleTime = 500 * time.Millisecond
+	pickTime = 700 * time.Millisecond
+)
+
+// A beside probes round trips beside a test whose protocol has no probes of its
+// own: by ICMP echoes, which take no place at the server.
+type beside struct {
+	network string // "tcp", "tcp4" or "tcp6"
+	from    netip.Addr
+	log     *slog.Logger
+}
+
+// run runs a test against the target and puts what its path's round trips took,
+// idle and under load, into its results. Where echoes do not come back the test
+// runs without.
+func (b beside) run(ctx context.Context, target string, sink result.Sink, run func(context.Context, result.Sink) error) error {
+	p := b.prober(ctx, target)
+	if p == nil {
+		return run(ctx, sink)
+	}
+	defer p.Close()
+	s := &probed{next: sink, prober: p}
+	s.watch.Idle(ctx, p, idleTime)
+	s.ctx, s.stop = context.WithCancel(ctx)
+	defer s.end()
+	return run(ctx, s)
+}
+
+// prober looks for echoes from the target; nil without them.
+func (b beside) prober(ctx context.Context, target string) rtt.Prober {
+	ctx, cancel := context.WithTimeout(ctx, pickTime)
+	defer cancel()
+	to, err := lookUp(ctx, b.network, hostOf(target))
+	if err != nil {
+		b.log.Debug("latency is not probed", "err", err)
+		return nil
+	}
+	p, err := rtt.Pick(ctx, b.from, netip.AddrPortFrom(to, 0), nil) // without a port only echoes are left
+	if err != nil {
+		b.log.Debug("latency is not probed", "err", err)
+		return nil
+	}
+	return p
+}
+
+// probed is the sink of a test with probes beside it.
+type probed struct {
+	next   result.Sink
+	prober rtt.Prober
+	watch  rtt.Watch
+	ctx    context.Context
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// end ends the probes.
+func (s *probed) end() {
+	s.stop()
+	s.wg.Wait()
+}
+
+// Put implements result.Sink.
+func (s *probed) Put(e result.Event) {
+	switch e := e.(type) {
+	case result.Begin:
+		s.watch.Loaded()
+		s.wg.Go(func() { s.watch.Run(s.ctx, s.prober) })
+		s.next.Put(e)
+	case result.Interval:
+		if e.Stream == result.AllStreams && e.RTT == nil {
+			e.RTT = s.watch.Interval()
+		}
+		s.next.Put(e)
+	case result.End:
+		s.end()
+		if e.Latency == nil && e.Elapsed > 0 {
+			e.Latency = s.watch.Latency()
+		}
+		s.next.Put(e)
+	default:
+		s.next.Put(e)
+	}
+}
+
+// hostOf is a target without its port.
+func hostOf(target string) string {
+	if host, _, err := net.SplitHostPort(target); err == nil {
+		return host
+	}
+	return strings.Trim(target, "[]")
+}
+
+// lookUp is the first address of a host in the family of a network.
+func lookUp(ctx context.Context, network, host string) (netip.Addr, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Unmap(), nil
+	}
+	all, err := net.DefaultResolver.LookupNetIP(ctx, strings.Replace(network, "tcp", "ip", 1), host)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	return all[0].Unmap(), nil
+}
