@@ -90,7 +90,6 @@ func untilSilent(ctx context.Context, limit time.Duration, last func() time.Time
 // A difference turns totals into records.
 type difference struct {
 	before result.View
-	at     time.Time
 }
 
 // take is what v has more than the view of the last call.

@@ -11,7 +11,7 @@ import (
 )
 
 func TestRouter(t *testing.T) {
-	client, router, server := home(t)
+	client, _, server := home(t)
 	for _, tt := range []struct {
 		name      string
 		addr      string
@@ -25,8 +25,9 @@ func TestRouter(t *testing.T) {
 		{"random", "198.51.100.2:5000", &Masquerade{Out: "wan", Random: true}, "198.51.100.1", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			client, router, server := client, router, server
+			client, server := client, server
 			if tt.nat != nil {
+				var router *Namespace
 				client, router, server = home(t)
 				router.Masquerade(t, *tt.nat)
 			}
