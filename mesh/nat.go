@@ -117,9 +117,8 @@ func (a *agent) learn(now time.Time, r nat.Report) {
 	a.extra = nil
 	if r.Step != nil && kind.mapping == wire.AddressPortDependent {
 		kind.mapping = wire.SteadyStep
-		last := r.Reflections[len(r.Reflections)-1].Seen
-		for _, port := range nat.Predict(last.Port(), *r.Step, predictions) {
-			a.extra = append(a.extra, wire.Candidate{Kind: wire.CandidatePredicted, Priority: 10, At: netip.AddrPortFrom(last.Addr(), port)})
+		for _, port := range r.Predict(predictions) {
+			a.extra = append(a.extra, wire.Candidate{Kind: wire.CandidatePredicted, Priority: 10, At: netip.AddrPortFrom(r.Reflexive.Addr(), port)})
 		}
 	}
 	if kind == a.nat && len(a.extra) == 0 {

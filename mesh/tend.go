@@ -39,6 +39,13 @@ func (a *agent) judge(now time.Time, p *peer) {
 		}
 		return
 	}
+	if p.state == wire.StateRelay || p.state == wire.StateFailed && p.reason != wire.ReasonRelayRefused {
+		// More may be known by now of the NATs.
+		if why := a.reason(p); why != p.reason {
+			p.reason = why
+			a.tell(now, p)
+		}
+	}
 	looked := now.Sub(p.begun)
 	switch relay := a.relayFor(p); {
 	case relay != nil && p.via == nil && looked > relayAfter:

@@ -85,31 +85,68 @@ func IsSTUN(datagram []byte) bool {
 	return stun.IsMessage(datagram) && datagram[0]&0xc0 == 0
 }
 
+// The limits of a step that leaves something to predict.
+const (
+	furthestStep = 1024 // between two ports
+	mostSkipped  = 16   // steps between two ports that were mapped to us: others use the NAT, too
+)
+
 // stepOf finds the step between ports that were mapped one after the other. It
-// needs three, and a step that leaves something to predict.
+// needs three. Between them may be some that were mapped for somebody else.
 func stepOf(ports []uint16) (int, bool) {
-	const furthest = 1024
 	if len(ports) < 3 {
 		return 0, false
 	}
-	step := int16(ports[1] - ports[0])
+	step := 0
 	for i := 1; i < len(ports); i++ {
-		if int16(ports[i]-ports[i-1]) != step {
+		d := int(int16(ports[i] - ports[i-1]))
+		if d == 0 || (d < 0) != (int16(ports[1]-ports[0]) < 0) {
+			return 0, false
+		}
+		step = gcd(step, d)
+	}
+	if step > furthestStep || step < -furthestStep {
+		return 0, false
+	}
+	for i := 1; i < len(ports); i++ {
+		if int(int16(ports[i]-ports[i-1]))/step > mostSkipped {
 			return 0, false
 		}
 	}
-	if step == 0 || step > furthest || step < -furthest {
-		return 0, false
-	}
-	return int(step), true
+	return step, true
 }
 
-// Predict returns the next n ports that a NAT with a steady step will map.
-func Predict(last uint16, step, n int) []uint16 {
+// gcd is the greatest common divisor, with the sign of b.
+func gcd(a, b int) int {
+	if a == 0 {
+		return b
+	}
+	x, y := max(a, -a), max(b, -b)
+	for y != 0 {
+		x, y = y, x%y
+	}
+	if b < 0 {
+		return -x
+	}
+	return x
+}
+
+// Predict returns n ports that a NAT with a steady step has mapped or will map
+// for others than the servers: first those that were skipped while we asked,
+// which may be for peers already, then the next ones. It is empty without a step.
+func (r Report) Predict(n int) []uint16 {
+	if r.Step == nil || len(r.Reflections) == 0 {
+		return nil
+	}
+	seen := map[uint16]bool{}
+	for _, f := range r.Reflections {
+		seen[f.Seen.Port()] = true
+	}
 	var all []uint16
-	for i := range n {
-		if p := last + uint16(step*(i+1)); p >= 1024 {
-			all = append(all, p)
+	port := r.Reflections[0].Seen.Port()
+	for range n + mostSkipped*len(r.Reflections) {
+		if port += uint16(*r.Step); port >= 1024 && !seen[port] && len(all) < n {
+			all = append(all, port)
 		}
 	}
 	return all

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,13 +135,25 @@ func TestStep(t *testing.T) {
 		{[]uint16{1000, 1000, 1000}, 0, false},
 		{[]uint16{1000, 1002}, 0, false},
 		{[]uint16{1000, 5000, 9000}, 0, false},
-		{[]uint16{1000, 1001, 1003}, 0, false},
+		{[]uint16{1000, 1001, 1003}, 1, true},
+		{[]uint16{1000, 1512, 1768}, 256, true},
+		{[]uint16{1000, 1017, 1018}, 0, false},
+		{[]uint16{1000, 1001, 1000}, 0, false},
 	} {
 		if step, ok := stepOf(tt.ports); step != tt.step || ok != tt.ok {
 			t.Errorf("%v: %d, %v", tt.ports, step, ok)
 		}
 	}
-	if got := Predict(65534, 1, 3); len(got) != 1 || got[0] != 65535 {
+	step := 256
+	r := Report{Step: &step}
+	for _, at := range addrs("203.0.113.5:64000", "203.0.113.5:64512", "203.0.113.5:64768") {
+		r.Reflections = append(r.Reflections, Reflection{Seen: at})
+	}
+	// 64256 was skipped; after 65280 the numbers start again, below 1024 none is mapped.
+	if got, want := r.Predict(3), []uint16{64256, 65024, 65280}; !slices.Equal(got, want) {
+		t.Errorf("Predict: %v, want %v", got, want)
+	}
+	if got := r.Predict(5); !slices.Equal(got[3:], []uint16{1024, 1280}) {
 		t.Errorf("Predict over the end: %v", got)
 	}
 }

@@ -1,0 +1,268 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"github.com/sonde-net/sonde/internal/testnet"
+	"github.com/sonde-net/sonde/mesh/wire"
+	"golang.org/x/sys/unix"
+)
+
+// The kinds of NAT in the laboratory. The kernel's own NAT has endpoint-
+// independent mapping with a filter of address and port, unless told otherwise.
+const (
+	noNAT          = "none"
+	firewalled     = "firewall"
+	portRestricted = "port-restricted"
+	symmetric      = "symmetric"
+	predictable    = "predictable"
+	carrierPR      = "carrier port-restricted" // a port-restricted router behind another
+	carrierSym     = "carrier symmetric"       // a port-restricted router behind a symmetric one
+)
+
+var kinds = []string{noNAT, firewalled, portRestricted, symmetric, predictable, carrierPR, carrierSym}
+
+// Outcomes of pairs: direct, relayed, or either since the port may be predicted.
+const (
+	direct = 1 << iota
+	relay
+)
+
+// expected is the outcome that the behaviours of two kinds allow.
+func expected(x, y string) int {
+	hard := func(k string) bool { return k == symmetric || k == carrierSym || k == predictable }
+	switch {
+	case x == noNAT || y == noNAT, !hard(x) && !hard(y):
+		return direct
+	case x == predictable && !hard(y), y == predictable && !hard(x):
+		return direct | relay
+	}
+	return relay
+}
+
+// foundAs is what a node behind a kind is to find.
+var foundAs = map[string][2]string{
+	noNAT:          {"no NAT", "endpoint-independent"},
+	firewalled:     {"no NAT", "address and port-dependent"},
+	portRestricted: {"endpoint-independent", "address and port-dependent"},
+	symmetric:      {"address and port-dependent", "address and port-dependent"},
+	predictable:    {"address and port-dependent", "address and port-dependent"},
+	carrierPR:      {"endpoint-independent", "address and port-dependent"},
+	carrierSym:     {"address and port-dependent", "address and port-dependent"},
+}
+
+// A lab is one sealed world: a server and two sides at a public segment.
+type lab struct {
+	kinds [2]string
+	nodes [2]*Node
+	seen  [2]*resident
+	stop  []func()
+}
+
+// TestLaboratory: all pairs of kinds meet as the behaviours say, and a node
+// finds out its own.
+func TestLaboratory(t *testing.T) {
+	testnet.NeedNamespaces(t)
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	var labs []*lab
+	for i, x := range kinds {
+		for _, y := range kinds[i:] {
+			labs = append(labs, newLab(t, x, y))
+		}
+	}
+	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		if !slices.ContainsFunc(labs, func(l *lab) bool { return !l.isSettled() }) {
+			break
+		}
+	}
+	time.Sleep(5 * time.Second) // a relayed pair that is to stay so does
+	for _, l := range labs {
+		l.judge(t)
+		for _, stop := range slices.Backward(l.stop) {
+			stop()
+		}
+	}
+}
+
+func newLab(t *testing.T, kinds ...string) *lab {
+	l := &lab{kinds: [2]string(kinds)}
+	public, server := testnet.NewNamespace(t), testnet.NewNamespace(t)
+	testnet.Wire(t, testnet.Cable{}, testnet.End{In: public, Name: "srv"},
+		testnet.End{In: server, Name: "eth0", Addresses: []string{"198.51.100.10/24", "198.51.100.11/24"}})
+	var hosts [2]*testnet.Namespace
+	var own [2]string
+	for i, kind := range l.kinds {
+		hosts[i], own[i] = side(t, public, kind, i)
+	}
+	public.Bridge(t, "br0", "srv", "side0", "side1")
+	s := &Server{Relay: &Relaying{}}
+	w := &world{t: t}
+	conns, err := listenAll(server, "198.51.100.10:23456", "198.51.100.10:23457", "198.51.100.11:23456", "198.51.100.11:23457")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.start(func(ctx context.Context) error { return s.Serve(ctx, conns...) })
+	for i, h := range hosts {
+		r := &resident{}
+		r.Node = &Node{Servers: []string{"198.51.100.10"}, Name: fmt.Sprint("side", i), Listen: netip.MustParseAddrPort(own[i] + fmt.Sprint(":", 5000+i)), ListenPacket: h.ListenPacket}
+		w.run(r)
+		l.seen[i] = r
+	}
+	l.stop = w.stop
+	return l
+}
+
+// side makes one side of the segment and returns its host and its address.
+func side(t *testing.T, public *testnet.Namespace, kind string, i int) (*testnet.Namespace, string) {
+	outside := fmt.Sprintf("198.51.100.%d", 101+i)
+	host := testnet.NewNamespace(t)
+	port := testnet.End{In: public, Name: fmt.Sprint("side", i)}
+	switch kind {
+	case noNAT, firewalled:
+		testnet.Wire(t, testnet.Cable{}, port, testnet.End{In: host, Name: "eth0", Addresses: []string{outside + "/24"}})
+		if kind == firewalled {
+			rules(t, host, guard)
+		}
+		return host, outside
+	}
+	own := fmt.Sprintf("192.168.%d", i+1)
+	router := testnet.NewNamespace(t)
+	testnet.Wire(t, testnet.Cable{}, testnet.End{In: router, Name: "lan", Addresses: []string{own + ".1/24"}},
+		testnet.End{In: host, Name: "eth0", Addresses: []string{own + ".2/24"}})
+	host.Route(t, "default", own+".1")
+	router.Forward(t)
+	wan := testnet.End{In: router, Name: "wan", Addresses: []string{outside + "/24"}}
+	masquerade := testnet.Masquerade{Out: "wan", FullyRandom: kind == symmetric}
+	if kind == carrierPR || kind == carrierSym {
+		carrier := testnet.NewNamespace(t)
+		testnet.Wire(t, testnet.Cable{}, port, testnet.End{In: carrier, Name: "wan", Addresses: wan.Addresses})
+		wan.Addresses = []string{fmt.Sprintf("100.64.%d.2/24", i+1)}
+		port = testnet.End{In: carrier, Name: "lan", Addresses: []string{fmt.Sprintf("100.64.%d.1/24", i+1)}}
+		carrier.Forward(t)
+		carrier.Masquerade(t, testnet.Masquerade{Out: "wan", FullyRandom: kind == carrierSym})
+		testnet.Wire(t, testnet.Cable{}, port, wan)
+		router.Route(t, "default", fmt.Sprintf("100.64.%d.1", i+1))
+	} else {
+		testnet.Wire(t, testnet.Cable{}, port, wan)
+	}
+	if kind == predictable {
+		rules(t, router, func(c *nftables.Conn, table *nftables.Table) { steps(c, table, netip.MustParseAddr(outside)) })
+	}
+	router.Masquerade(t, masquerade)
+	return host, own + ".2"
+}
+
+// rules adds a table to a namespace.
+func rules(t *testing.T, ns *testnet.Namespace, add func(*nftables.Conn, *nftables.Table)) {
+	t.Helper()
+	var err error
+	ns.Do(func() {
+		var c *nftables.Conn
+		if c, err = nftables.New(); err == nil {
+			add(c, c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "lab"}))
+			err = c.Flush()
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// guard drops UDP that nobody inside has asked for.
+func guard(c *nftables.Conn, table *nftables.Table) {
+	chain := c.AddChain(&nftables.Chain{Table: table, Name: "guard", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter})
+	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(udpOver(expr.MetaKeyIIFNAME, "eth0"),
+		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitNEW), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
+		&expr.Verdict{Kind: expr.VerdictDrop},
+	)})
+}
+
+// steps translates each new flow of UDP to the next of 2000 ports.
+func steps(c *nftables.Conn, table *nftables.Table, outside netip.Addr) {
+	priority := *nftables.ChainPriorityNATSource - 1
+	chain := c.AddChain(&nftables.Chain{Table: table, Name: "steps", Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: &priority})
+	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(udpOver(expr.MetaKeyOIFNAME, "wan"),
+		&expr.Immediate{Register: 1, Data: outside.AsSlice()},
+		&expr.Numgen{Register: 2, Modulus: 2000, Type: unix.NFT_NG_INCREMENTAL, Offset: 40000},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2},
+	)})
+}
+
+func udpOver(key expr.MetaKey, name string) []expr.Any {
+	b := make([]byte, unix.IFNAMSIZ)
+	copy(b, name)
+	return []expr.Any{
+		&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: b},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
+	}
+}
+
+// isSettled reports whether both sides know themselves and have some path.
+func (l *lab) isSettled() bool {
+	for _, r := range l.seen {
+		st := r.Status()
+		if !st.NAT.Known || len(st.Peers) != 1 {
+			return false
+		}
+		switch want := expected(l.kinds[0], l.kinds[1]); st.Peers[0].State {
+		case "direct":
+		case "relay":
+			if want&relay == 0 {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (l *lab) judge(t *testing.T) {
+	want := expected(l.kinds[0], l.kinds[1])
+	for i, r := range l.seen {
+		st := r.Status()
+		name := fmt.Sprintf("%s with %s", l.kinds[i], l.kinds[1-i])
+		if found := [2]string{st.NAT.Mapping, st.NAT.Filtering}; found != foundAs[l.kinds[i]] {
+			t.Errorf("%s: found %q, remarks %q, want %q", name, found, st.NAT.Remarks, foundAs[l.kinds[i]])
+		}
+		if len(st.Peers) != 1 {
+			t.Errorf("%s: %d peers", name, len(st.Peers))
+			continue
+		}
+		p := st.Peers[0]
+		got := map[string]int{"direct": direct, "relay": relay}[p.State]
+		if got&want == 0 {
+			t.Errorf("%s: %s to %v (%s) after %d pings: %s", name, p.State, p.Address, p.Path, p.Pings.Sent, p.Reason)
+		}
+		if got == relay && p.Reason != ReasonText(wire.ReasonBothHard) {
+			t.Errorf("%s: relayed, because %q", name, p.Reason)
+		}
+		t.Logf("%s: %s %s", name, p.State, p.Path)
+	}
+}
+
+// listenAll opens sockets in a namespace.
+func listenAll(ns *testnet.Namespace, at ...string) ([]net.PacketConn, error) {
+	var all []net.PacketConn
+	for _, a := range at {
+		c, err := ns.ListenPacket(context.Background(), "udp", a)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
