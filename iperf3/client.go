@@ -47,6 +47,7 @@ type Client struct {
 	Padding  auth.Padding   // PKCS1 for servers up to 3.16, OAEP from 3.17 on
 
 	Interval     time.Duration    // between results; 0 means 1s
+	Latency      bool             // probe round trips beside the test, by ICMP echoes
 	ConnectTime  time.Duration    // for the control connection; 0 means 3s
 	Network      string           // "tcp", "tcp4" or "tcp6"; empty means "tcp"
 	Dial         DialFunc         // nil means the system's network

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/rtt"
 	"github.com/sonde-net/sonde/iperf3/wire"
 	"github.com/sonde-net/sonde/result"
 )
@@ -49,6 +50,8 @@ type clientRun struct {
 	plan   *plan
 	test   *test
 	rep    *reporter
+	prober rtt.Prober // nil when latency is not probed
+	watch  rtt.Watch
 }
 
 // reporter is nil when nobody wants iperf3's document.
@@ -74,9 +77,14 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 		return result.End{}, c.unreachable(ctx, err)
 	}
 	defer conn.Close()
+	c.probeIdle(ctx, conn)
+	if c.prober != nil {
+		defer c.prober.Close()
+	}
 	c.ctrl, c.peer = newControl(conn), addrPort(conn.RemoteAddr())
 	c.test = newTest(ctx, c.head, c.sink, c.Log, nil)
 	defer c.test.stop(nil)
+	c.test.prober, c.test.watch = c.prober, &c.watch
 	if err := c.agree(ctx); err != nil {
 		for _, f := range c.test.flows {
 			f.close()

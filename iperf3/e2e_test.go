@@ -56,6 +56,15 @@ func (r *record) ends() (n int) {
 	return n
 }
 
+func (r *record) note(code string) bool {
+	for _, e := range r.all() {
+		if n, ok := e.(result.Note); ok && n.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
 // A pair is a client host and a server host in memory, with a server running.
 type pair struct {
 	client, server *testnet.Host

@@ -28,6 +28,7 @@ type meter struct {
 	counters *admit.Counters
 	flows    []*flow
 	cpu      *host.CPU
+	rtt      func() *result.Delay // of probes beside the test since the last call
 
 	seq    int
 	start  time.Time
@@ -51,6 +52,7 @@ func (m *meter) omit(at time.Time) {
 		f.prev = f.base
 	}
 	m.start, m.before = at, 0
+	m.rtt() // those of the omitted part belong to no interval
 }
 
 // shortest is how long the last interval is at least, when something was
@@ -92,6 +94,7 @@ func (m *meter) close(at time.Time, omitted bool) {
 func (m *meter) put(views []result.View, end time.Duration, at time.Time, cpu result.CPU) {
 	m.seq++
 	m.busy.add(cpu.Local)
+	rtt := m.rtt()
 	for _, d := range []result.Direction{result.Down, result.Up} {
 		var these []result.View
 		sends := false
@@ -105,7 +108,7 @@ func (m *meter) put(views []result.View, end time.Duration, at time.Time, cpu re
 			continue
 		}
 		sum := result.Sum(these...)
-		i := result.Interval{Head: m.head, Seq: m.seq, Direction: d, Stream: result.AllStreams, Start: m.before, End: end, CPU: cpu}
+		i := result.Interval{Head: m.head, Seq: m.seq, Direction: d, Stream: result.AllStreams, Start: m.before, End: end, CPU: cpu, RTT: rtt}
 		i.Time = at
 		if sends {
 			i.Sent = &sum

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/rtt"
 	"github.com/sonde-net/sonde/iperf3/wire"
 	"github.com/sonde-net/sonde/result"
 )
@@ -45,6 +46,8 @@ type test struct {
 	meter    meter
 	cpu      *cpuShare
 	begun    time.Time
+	prober   rtt.Prober // of round trips beside the test; nil for none
+	watch    *rtt.Watch // what the prober has found
 }
 
 // newTest makes the contexts of a test.
@@ -69,7 +72,7 @@ func (t *test) add(p part, sends bool) {
 func (t *test) start(r *reporter) {
 	t.begun = time.Now()
 	t.cpu = newCPUShare()
-	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, flows: t.flows, near: r}
+	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, flows: t.flows, near: r, rtt: t.rtt}
 	var once sync.Once
 	for _, f := range t.flows {
 		ctx, group := t.ctx, &t.readers
@@ -89,6 +92,7 @@ func (t *test) start(r *reporter) {
 		})
 	}
 	t.wg.Go(t.measure)
+	t.probeLoaded()
 }
 
 // measure closes an interval whenever its time is over, until counting ends.
@@ -189,6 +193,7 @@ func (t *test) finish(cause error) result.End {
 		f.close()
 	}
 	end := t.meter.end(time.Now())
+	end.Latency = t.latency()
 	end.Reason, end.Err = t.explain(context.Cause(t.ctx))
 	return end
 }

@@ -30,6 +30,7 @@ type Client struct {
 	Ports         Ports            // where we receive in Down
 	CPUs          []int            // processors that the streams run on, in turn; none: any
 	Interval      time.Duration    // between results; 0 means 1s
+	Latency       bool             // probe round trips beside the test: echoes, or connections to the server's port
 	// Classic says nothing of sonde to the server: no exact figures, and in Down
 	// the server opens the streams, as rperf does.
 	Classic bool

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/rtt"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -39,6 +40,8 @@ type clientRun struct {
 	sink   result.Sink
 	target string // host:port
 	yard   yard
+	prober rtt.Prober // nil when latency is not probed
+	watch  rtt.Watch
 	told   *reports
 	closed chan struct{} // closed when the server has closed, or we listen no more
 	leave  atomic.Bool   // we have said end: the server may close
@@ -59,6 +62,10 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 		return result.End{}, err
 	}
 	defer conn.Close()
+	c.probeIdle(ctx, conn)
+	if c.prober != nil {
+		defer c.prober.Close()
+	}
 	c.yard = yard{
 		net:   network{dial: c.Dial, listen: c.Listen, listenPacket: c.ListenPacket},
 		pools: newPools(c.Ports), peer: addrPort(conn.RemoteAddr()).Addr(),
@@ -126,14 +133,10 @@ func (c *clientRun) newTest(ctrl *control) *test {
 	t := &test{
 		head: c.head, sink: c.sink, log: c.Log, cfg: c.configuration(), ctrl: ctrl,
 		sends: c.Direction == result.Up, interval: c.Interval, counters: c.Counters,
-		cpus: &turn{cpus: c.CPUs},
+		cpus: &turn{cpus: c.CPUs}, prober: c.prober, watch: &c.watch,
 	}
 	if c.Records != nil {
 		t.record = func(i wire.Interval) error { c.Records(Record{Interval: i}); return nil }
-		t.over = func(stream int, err error) error {
-			c.Records(Record{Over: true, Failed: err != nil, Interval: wire.Interval{Stream: uint8(stream)}})
-			return nil
-		}
 		t.over = func(stream int, err error) error {
 			c.Records(Record{Over: true, Failed: err != nil, Interval: wire.Interval{Stream: uint8(stream)}})
 			return nil
@@ -214,9 +217,6 @@ func (c *clientRun) take(t *test, m wire.Message) error {
 	case wire.StreamEnd:
 		if err := c.told.end(m, time.Now()); err != nil {
 			return protocolError(err, "")
-		}
-		if c.Records != nil {
-			c.Records(Record{Server: true, Over: true, Failed: m.Failed, Interval: wire.Interval{Stream: m.Stream}})
 		}
 		if c.Records != nil {
 			c.Records(Record{Server: true, Over: true, Failed: m.Failed, Interval: wire.Interval{Stream: m.Stream}})

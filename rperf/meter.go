@@ -19,6 +19,7 @@ type meter struct {
 	near      func() []result.View // snapshots of our end, stream by stream
 	far       func() []result.View // what the far end told so far; nil if nothing
 	cpu       func() result.CPU
+	rtt       func() *result.Delay // of probes beside the test since the last call
 
 	seq     int
 	start   time.Time
@@ -49,7 +50,7 @@ func (m *meter) close(at time.Time) {
 	m.prev = near
 	i := result.Interval{
 		Head: m.head, Seq: m.seq, Direction: m.direction, Stream: result.AllStreams,
-		Start: m.before, End: end, CPU: m.cpu(),
+		Start: m.before, End: end, CPU: m.cpu(), RTT: m.rtt(),
 	}
 	i.Time = at
 	m.busy.add(i.CPU.Local)

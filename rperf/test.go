@@ -12,6 +12,7 @@ import (
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/host"
 	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/rtt"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -34,6 +35,8 @@ type test struct {
 	counters *admit.Counters
 	exact    bool // the far end reads exact figures
 	cpus     *turn
+	prober   rtt.Prober // of round trips beside the test; nil for none
+	watch    *rtt.Watch // what the prober has found
 
 	record func(wire.Interval) error         // of one stream, each second; nil: nobody wants it
 	over   func(stream int, err error) error // when a part has ended; nil: nobody wants to know
@@ -88,7 +91,7 @@ func (t *test) start(far func() []result.View) {
 	cpu.Busy() // the first sample only sets the start
 	t.meter = meter{
 		sink: t.sink, head: t.head, counters: t.counters, direction: direction(t.cfg), sends: t.sends,
-		near: t.views, far: far, cpu: func() (c result.CPU) {
+		near: t.views, far: far, rtt: t.rtt, cpu: func() (c result.CPU) {
 			if p, ok := cpu.Busy(); ok {
 				c.Local = &p
 			}
@@ -221,6 +224,7 @@ func (t *test) measure() {
 		}
 	})
 	t.meter.start = t.awaitData(ctx)
+	t.probeLoaded(ctx)
 	for n := range pace.Ticks(ctx, t.interval) {
 		if n > 0 {
 			t.meter.close(time.Now())
@@ -264,6 +268,7 @@ func (t *test) finish(cause error) result.End {
 		t.meter.last(now)
 	}
 	end := t.meter.end(time.Now())
+	end.Latency = t.latency()
 	end.Reason, end.Err = t.explain(context.Cause(t.ctx))
 	return end
 }

@@ -45,7 +45,8 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 
 // Pick returns the prober for the host and open TCP port at to: echoes from the
 // local address if one comes back within Wait, otherwise connections. With a
-// dial function of the caller's only that is used.
+// dial function of the caller's only that is used. A port of 0 leaves only
+// echoes: for servers that take every connection for a client.
 func Pick(ctx context.Context, local netip.Addr, to netip.AddrPort, dial DialFunc) (Prober, error) {
 	if dial != nil {
 		return &connector{to: to.String(), dial: dial}, nil
@@ -59,6 +60,9 @@ func Pick(ctx context.Context, local netip.Addr, to netip.AddrPort, dial DialFun
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	if to.Port() == 0 {
+		return nil, err
 	}
 	d := &net.Dialer{}
 	if local.IsValid() {
