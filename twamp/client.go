@@ -38,6 +38,7 @@ type Client struct {
 
 	Probe
 
+	ControlDSCP  uint8            // of the control connection, 0 to 63
 	ConnectTime  time.Duration    // for the TCP connection; 0 means 3s
 	ReplyTime    time.Duration    // for each answer of the server; 0 means 10s
 	Network      string           // "tcp", "tcp4" or "tcp6"; empty means "tcp"
@@ -59,6 +60,9 @@ func (c *Client) Run(ctx context.Context, sink result.Sink) error {
 func (c *Client) measure(ctx context.Context, r *run) error {
 	if err := c.Validate(); err != nil {
 		return err
+	}
+	if c.ControlDSCP > 63 {
+		return &result.Error{Word: result.CodeUsage, Text: fmt.Sprintf("dscp %d of the control connection: want 0 to 63", c.ControlDSCP)}
 	}
 	x, err := c.connect(ctx)
 	if err != nil {
@@ -154,6 +158,10 @@ func (c *Client) connect(ctx context.Context) (*exchange, error) {
 	conn, err := dial(limited, cmp.Or(c.Network, "tcp"), x.addr)
 	if err != nil {
 		return nil, cmp.Or(ctx.Err(), x.unconnected(err))
+	}
+	if err := markControl(conn, c.ControlDSCP); err != nil {
+		conn.Close()
+		return nil, &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("dscp %d of the control connection", c.ControlDSCP), Err: err}
 	}
 	x.control = newControl(conn)
 	x.local, x.peer = addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr())

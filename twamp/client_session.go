@@ -13,9 +13,9 @@ import (
 
 // request opens a UDP socket and asks for a session that sends from it.
 func (x *exchange) request(ctx context.Context) error {
-	p, err := openPort(ctx, x.client.ListenPacket, x.source(), false)
+	p, err := x.client.open(ctx, x.client.ListenPacket, x.source())
 	if err != nil {
-		return &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("udp socket at %v", x.source()), Err: err}
+		return err
 	}
 	s := &sender{probe: x.client.Probe, port: p, layout: x.mode.Layout()}
 	s.probe.PTP = s.probe.PTP || x.mode.Has(wire.PTP)

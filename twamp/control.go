@@ -8,6 +8,9 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+
 	"github.com/sonde-net/sonde/twamp/auth"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
@@ -27,6 +30,18 @@ type control struct {
 
 func newControl(c net.Conn) *control {
 	return &control{conn: c, in: make([]byte, wire.SetUpResponseLen)}
+}
+
+// markControl gives the packets of a connection of the system a DSCP.
+func markControl(c net.Conn, dscp uint8) error {
+	if _, ok := c.(*net.TCPConn); !ok || dscp == 0 {
+		return nil
+	}
+	err4, err6 := ipv4.NewConn(c).SetTOS(int(dscp)<<2), ipv6.NewConn(c).SetTrafficClass(int(dscp)<<2)
+	if err4 != nil && err6 != nil {
+		return err4
+	}
+	return nil
 }
 
 // fill reads until the first n octets of the message are there. It may be

@@ -145,7 +145,7 @@ func TestExtensions(t *testing.T) {
 	for _, key := range []auth.Secret{{}, auth.NewSecret("stamp secret")} {
 		p := Pinger{
 			Addr: startReflector(t, &Reflector{Key: key}), Key: key, SSID: 3,
-			Extensions: Extensions{Class: true, Clock: true, Location: true, FollowUp: true, Direct: true},
+			Extensions: Extensions{Class: true, Clock: true, Location: true, FollowUp: true, Direct: true, Access: &wire.AccessReport{ID: 1, Code: 1}},
 			Probe:      Probe{Count: 20, Interval: time.Millisecond, DSCP: 34, Padding: 100, Wait: 20 * time.Second},
 		}
 		all, err := reportsOf(t.Context(), &p)

@@ -161,7 +161,7 @@ func errorOfRTT(b *testing.B, l line, way string) {
 	var errs []float64
 	for seq, rtt := range got {
 		if truth, ok := w.wireTime(seq); ok && seq > 20 { // the lag is learnt by then
-			errs = append(errs, (rtt - truth).Abs().Seconds()*1e6)
+			errs = append(errs, (rtt-truth).Abs().Seconds()*1e6)
 		}
 	}
 	if len(errs) < n*8/10 || s.report().Stamps != "kernel-rx-tx" {

@@ -65,9 +65,9 @@ func (g *Pinger) open(ctx context.Context) (*sender, error) {
 			from = netip.AddrPortFrom(netip.IPv6Unspecified(), from.Port())
 		}
 	}
-	p, err := openPort(ctx, g.ListenPacket, from, false)
+	p, err := g.Probe.open(ctx, g.ListenPacket, from)
 	if err != nil {
-		return nil, &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("udp socket at %v", from), Err: err}
+		return nil, err
 	}
 	s := &sender{probe: g.Probe, port: p, to: to, ssid: g.SSID, layout: wire.Layout{STAMP: !g.Light}, extensions: g.Extensions}
 	s.tally.follows = g.Extensions.FollowUp

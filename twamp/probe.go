@@ -2,6 +2,7 @@ package twamp
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -23,8 +24,11 @@ type Probe struct {
 	PTP      bool          // timestamps in the PTP format
 
 	Source netip.AddrPort // to send from; the zero AddrPort leaves it to the system
-	Every  time.Duration  // between intervals in the result; 0 means 1s
-	Record func(Sample)   // is told of each answered packet; may be nil
+	// Ports to send from, when Source has none: the first that is free; the zero
+	// PortRange leaves it to the system.
+	Ports  PortRange
+	Every  time.Duration // between intervals in the result; 0 means 1s
+	Record func(Sample)  // is told of each answered packet; may be nil
 }
 
 // Validate checks the settings. The error names the value and the way out.
@@ -41,12 +45,38 @@ func (p *Probe) Validate() error {
 		return bad("interval %v: at least 1µs", p.Interval)
 	case p.Padding < -1 || p.Padding > wire.MaxPacketLen-wire.KeyedReplyLen:
 		return bad("padding %d: want 0 to %d octets", p.Padding, wire.MaxPacketLen-wire.KeyedReplyLen)
+	case p.Ports.Last < p.Ports.First:
+		return bad("source ports %d-%d: the last is below the first", p.Ports.First, p.Ports.Last)
+	case p.Ports != (PortRange{}) && p.Ports.First == 0:
+		return bad("source ports %d-%d: want 1 to 65535", p.Ports.First, p.Ports.Last)
+	case p.Ports != (PortRange{}) && p.Source.Port() != 0:
+		return bad("source port %d: it is not to be given together with a range", p.Source.Port())
 	case p.DSCP > 63:
 		return bad("dscp %d: want 0 to 63", p.DSCP)
 	case p.Wait < 0:
 		return bad("wait %v: want more than 0", p.Wait)
 	}
 	return nil
+}
+
+// open opens the socket to send from, at an address.
+func (p *Probe) open(ctx context.Context, listen ListenPacketFunc, at netip.AddrPort) (port, error) {
+	if at.Port() != 0 || p.Ports == (PortRange{}) {
+		s, err := openPort(ctx, listen, at, false)
+		if err != nil {
+			return nil, &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("udp socket at %v", at), Err: err}
+		}
+		return s, nil
+	}
+	for n := int(p.Ports.First); ; n++ {
+		s, err := openPort(ctx, listen, netip.AddrPortFrom(at.Addr(), uint16(n)), false)
+		if err == nil {
+			return s, nil
+		}
+		if n == int(p.Ports.Last) || ctx.Err() != nil {
+			return nil, &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("no udp port from %d to %d to be had at %v", p.Ports.First, p.Ports.Last, at.Addr()), Err: err}
+		}
+	}
 }
 
 func (p *Probe) interval() time.Duration { return cmp.Or(p.Interval, 100*time.Millisecond) }

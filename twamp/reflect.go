@@ -71,7 +71,7 @@ func (r *reflection) reflect(dst, request []byte, a arrival, sent time.Time) ([]
 	if size > len(request) && !r.grows {
 		return dst, amplifies
 	}
-	if r.loops(request) {
+	if r.loops(request, a.At) {
 		return dst, looping
 	}
 	if r.replays != nil && !r.replays.fresh(q.Seq) {
@@ -163,9 +163,11 @@ func (r *reflection) seal(reply []byte) {
 	}
 }
 
-// loops reports whether a request is our own latest reply, reflected: it has our
-// T3 where a reply has its Sender Timestamp.
-func (r *reflection) loops(request []byte) bool {
+// loops reports whether a request is a reply of ours, reflected: it has a T3 of
+// ours where a reply has its Sender Timestamp, the latest one or at least one
+// that we may just have written. Padding by chance looks like that once in 10⁸
+// sessions.
+func (r *reflection) loops(request []byte, now time.Time) bool {
 	at := 28
 	switch {
 	case r.layout.Keyed && r.layout.STAMP:
@@ -173,8 +175,16 @@ func (r *reflection) loops(request []byte) bool {
 	case r.layout.Keyed:
 		return false // a reply has no HMAC where a request has it
 	}
-	return r.last != 0 && len(request) >= at+8 && wire.Timestamp(binary.BigEndian.Uint64(request[at:])) == r.last
+	if len(request) < at+8 {
+		return false
+	}
+	t := wire.Timestamp(binary.BigEndian.Uint64(request[at:]))
+	age := now.Sub(t.Time(r.ptp, now))
+	return t != 0 && (t == r.last || age >= 0 && age < loopAge)
 }
+
+// loopAge is how long two packets may go round between two reflectors.
+const loopAge = 10 * time.Second
 
 // padding is what of the request's padding comes back behind the reply's fixed
 // part: its beginning, as much as there is room for.

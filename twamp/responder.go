@@ -12,6 +12,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
 
@@ -36,6 +37,13 @@ type session struct {
 	latest  time.Time // packet, or the start
 	counts  [outcomes]uint64
 	in, out uint64 // octets of requests and replies
+
+	// For the events of a server.
+	head   result.Head // zero until it starts
+	local  netip.AddrPort
+	size   int // octets of its requests
+	begun  time.Time
+	reason string // why it ended
 }
 
 // A responder reflects what comes to one UDP socket: packets of the sessions
@@ -48,6 +56,7 @@ type responder struct {
 
 	mu        sync.Mutex // guards what follows
 	sessions  map[netip.AddrPort]*session
+	over      []*session // ended and replaced, not yet swept
 	counts    [outcomes]uint64
 	estimate  wire.ErrorEstimate
 	estimated time.Time
@@ -271,12 +280,20 @@ func (s *session) respond(dst, request []byte, a arrival, c clock) ([]byte, outc
 
 // finish ends the session if its time is over and reports whether it has ended.
 func (s *session) finish(now time.Time) bool {
-	for _, end := range []time.Time{s.until, s.expires} {
-		if !end.IsZero() && !now.Before(end) {
-			s.ended = true
-		}
+	if !s.until.IsZero() && !now.Before(s.until) {
+		s.end(result.ReasonDone)
+	}
+	if !s.expires.IsZero() && !now.Before(s.expires) {
+		s.end(result.ReasonMaxDuration)
 	}
 	return s.ended
+}
+
+// end ends the session for a reason, of which the first counts.
+func (s *session) end(reason string) {
+	if !s.ended {
+		s.ended, s.reason = true, reason
+	}
 }
 
 // attach adds a session; false if there is one from the same address already.
@@ -287,19 +304,24 @@ func (r *responder) attach(s *session) bool {
 		if old.until.IsZero() && !old.ended {
 			return false
 		}
-		old.ended = true // its grace is over: the client uses the port again
+		old.end(result.ReasonDone) // its grace is over: the client uses the port again
 		old.settled()
+		r.over = append(r.over, old)
 	}
 	s.est, s.home = &r.estimate, r
 	r.sessions[s.sender] = s
 	return true
 }
 
-// start lets the session reflect.
-func (r *responder) start(s *session, now time.Time) {
+// start lets the session reflect; false if it has ended already.
+func (r *responder) start(s *session, head result.Head) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.started, s.latest = true, now
+	if s.ended {
+		return false
+	}
+	s.started, s.head, s.begun, s.latest = true, head, head.Time, head.Time
+	return true
 }
 
 // stop ends the session when its grace is over, or at once.
@@ -327,20 +349,26 @@ func (r *responder) countsOf(s *session) [outcomes]uint64 {
 }
 
 // sweep forgets the sessions that have ended, after it ended those that got no
-// packet for idle, or all of them. It returns how many are left.
-func (r *responder) sweep(now time.Time, idle time.Duration, all bool) (left int) {
+// packet for idle, or all of them. It returns those, and how many are left.
+func (r *responder) sweep(now time.Time, idle time.Duration, all bool) (over []*session, left int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for from, s := range r.sessions {
-		if all || s.started && now.Sub(s.latest) > idle {
-			s.ended = true
+		switch {
+		case s.finish(now):
+		case all:
+			s.end(result.ReasonShutdown)
+		case s.started && now.Sub(s.latest) > idle:
+			s.end(result.ReasonPeerSilent)
 		}
-		if s.finish(now) {
+		if s.ended {
 			delete(r.sessions, from)
 			s.settled()
+			r.over = append(r.over, s)
 		}
 	}
-	return len(r.sessions)
+	over, r.over = r.over, nil
+	return over, len(r.sessions)
 }
 
 // settled books what the session moved, once.

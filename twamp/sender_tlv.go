@@ -17,6 +17,9 @@ type Extensions struct {
 	Location bool // which addresses the packets came with
 	FollowUp bool // when the reply before really left
 	Direct   bool // how many packets the reflector received and sent
+	// Access tells the reflector whether an access network of ours can be used; nil
+	// says nothing.
+	Access *wire.AccessReport
 }
 
 // appendTLVs appends the TLVs that e asks for, as a sender sends them.
@@ -44,6 +47,9 @@ func (e Extensions) appendTLVs(b []byte, dscp uint8) []byte {
 	}
 	if e.Direct {
 		add(wire.DirectMeasurementType, wire.DirectMeasurement{})
+	}
+	if e.Access != nil {
+		add(wire.AccessReportType, *e.Access)
 	}
 	return b
 }

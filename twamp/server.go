@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -25,9 +26,18 @@ type Server struct {
 	Keys  auth.Keys // for the modes that need them
 	Count uint32    // PBKDF2 rounds; 0 means auth.DefaultCount
 
-	Open   *Reflector   // also answers on the UDP port of the listener what belongs to no session; nil: nothing does
-	Ports  PortRange    // of the sessions' UDP ports, when the proposed one is not to be had; the zero PortRange is 19000 to 19999
-	Policy admit.Policy // what a session may do; nil means everything
+	Only   []netip.Prefix // who may connect; empty means everybody
+	DSCP   uint8          // of the control connections, 0 to 63
+	Open   *Reflector     // also answers on the UDP port of the listener what belongs to no session; nil: nothing does
+	Ports  PortRange      // of the sessions' UDP ports, when the proposed one is not to be had; the zero PortRange is 19000 to 19999
+	Policy admit.Policy   // what a session may do; nil means everything
+
+	// Duplicates has packets that come twice reflected twice also in sessions whose
+	// packets have keys, so that the client sees what the network doubled. Without
+	// it they are taken for replays and dropped; only the network and somebody who
+	// recorded them can send them, and nothing tells the two apart. Packets without
+	// keys anybody can make: those are always reflected.
+	Duplicates bool
 
 	// Limits. 0 means the default, -1 none.
 	Connections           int // open at once, 4096
@@ -45,6 +55,7 @@ type Server struct {
 
 	ListenPacket ListenPacketFunc // nil means the system's network
 	Log          *slog.Logger     // nil means none
+	Sink         result.Sink      // is told of sessions and logins; nil means none
 
 	once    sync.Once
 	conns   admit.Gate
@@ -75,6 +86,9 @@ func (s *Server) prepare() {
 		if s.Log == nil {
 			s.Log = slog.New(slog.DiscardHandler)
 		}
+		if s.Sink == nil {
+			s.Sink = result.Discard
+		}
 		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
 		s.logins = admit.Gate{Total: limit(s.Logins, 32), Word: admit.TooManyLogins, What: "logins"}
 		s.ports = newSessionPorts(s)
@@ -104,6 +118,9 @@ func (s *Server) Validate() error {
 	}
 	if s.Ports.Last < s.Ports.First {
 		errs = append(errs, fmt.Errorf("ports %d-%d: the last is below the first", s.Ports.First, s.Ports.Last))
+	}
+	if s.DSCP > 63 {
+		errs = append(errs, fmt.Errorf("dscp %d: want 0 to 63", s.DSCP))
 	}
 	return errors.Join(errs...)
 }
@@ -155,6 +172,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // accept serves conn, or closes it when there are too many.
 func (s *Server) accept(ctx context.Context, wg *sync.WaitGroup, conn net.Conn) {
 	peer := addrPort(conn.RemoteAddr())
+	if len(s.Only) > 0 && !within(peer.Addr(), s.Only) {
+		s.Log.Warn("connection refused", "peer", peer, "reason", "address_not_allowed")
+		conn.Close()
+		return
+	}
+	if err := markControl(conn, s.DSCP); err != nil {
+		s.Log.Warn("dscp of the control connection", "peer", peer, "err", err)
+	}
 	leave, err := s.conns.Enter(peer.Addr())
 	if err != nil {
 		s.Log.Warn("connection refused", "peer", peer, "reason", result.CodeOf(err), "err", err)

@@ -179,10 +179,12 @@ func (c *serverConn) takeKeys(g wire.ServerGreeting, r wire.SetUpResponse, start
 	leave()
 	if !ok {
 		c.server.backoff.Failed(c.peer.Addr(), time.Now())
+		c.server.login(c.peer, r.KeyID, r.Mode.Security().String(), "wrong or unknown key")
 		c.log.Warn("login failed", "key_id", fmt.Sprintf("%q", r.KeyID))
 		return errors.Join(errRefused, c.sendStart(wire.ServerStart{Accept: wire.Failure}))
 	}
 	c.server.backoff.Succeeded(c.peer.Addr())
+	c.server.login(c.peer, r.KeyID, r.Mode.Security().String(), "")
 	c.account, c.keys = r.KeyID, keys
 	c.server.random(start.ServerIV[:])
 	c.seal = auth.NewSealer(keys, start.ServerIV)
@@ -197,7 +199,7 @@ func (c *serverConn) start() error {
 	}
 	now := time.Now()
 	for _, g := range c.sessions {
-		g.home.start(g, now)
+		c.begin(g, now)
 	}
 	c.active = true
 	return c.send(wire.StartAck{})
@@ -241,7 +243,7 @@ func (c *serverConn) startN(m []byte) error {
 		if g.started {
 			return false
 		}
-		g.home.start(g, now)
+		c.begin(g, now)
 		return true
 	})
 }

@@ -21,6 +21,7 @@ type sessionPorts struct {
 	sessions int // in all; 0 is no limit
 	idle     time.Duration
 	log      *slog.Logger
+	sink     result.Sink
 
 	mu   sync.Mutex // guards what follows
 	at   map[netip.AddrPort]*socket
@@ -44,7 +45,7 @@ type socket struct {
 func newSessionPorts(s *Server) *sessionPorts {
 	return &sessionPorts{
 		listen: s.ListenPacket, given: s.Open, span: s.Ports, most: limit(s.Sockets, 256), sessions: limit(s.Sessions, 16384),
-		idle: or(s.RefWait, 900*time.Second), log: s.Log, at: map[netip.AddrPort]*socket{}, next: s.Ports.First,
+		idle: or(s.RefWait, 900*time.Second), log: s.Log, sink: s.Sink, at: map[netip.AddrPort]*socket{}, next: s.Ports.First,
 	}
 }
 
@@ -156,11 +157,17 @@ func (p *sessionPorts) sweep(ctx context.Context) {
 }
 
 func (p *sessionPorts) sweepOnce(now time.Time, all bool) {
+	p.put(p.collect(now, all))
+}
+
+// collect takes the sessions that have ended, and closes sockets without any.
+func (p *sessionPorts) collect(now time.Time, all bool) (ended []*session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	held := 0
 	for at, one := range p.at {
-		left := one.sweep(now, p.idle, all)
+		over, left := one.sweep(now, p.idle, all)
+		ended = append(ended, over...)
 		held += left
 		if left == 0 && !one.keep {
 			one.close()
@@ -168,4 +175,5 @@ func (p *sessionPorts) sweepOnce(now time.Time, all bool) {
 		}
 	}
 	p.held = held
+	return ended
 }

@@ -82,9 +82,13 @@ func (c *serverConn) describe(r wire.RequestSession) (*session, error) {
 		grace:  min(r.Timeout.Duration(), or(c.server.MaxGrace, time.Minute)),
 		pps:    limit(c.server.PacketsPerSecond, 0),
 	}
+	s.local, s.size = c.local, l.RequestLen()+int(r.Padding)
 	s.layout, s.grows, s.ptp = l, true, c.mode.Has(wire.PTP)
 	if c.mode.TestKeyed() {
 		s.keys = auth.NewPackets(c.keys.TestKeys(s.sid), c.mode.Has(wire.Encrypted))
+		if !c.server.Duplicates {
+			s.replays = new(replays)
+		}
 	}
 	return s, nil
 }
