@@ -89,7 +89,7 @@ func (f *btestServerFlags) register(fs *pflag.FlagSet) {
 	f.login.register(fs)
 	fs.StringVar(&f.users, "users", "", "`FILE` of users, a line NAME:PASSWORD each; the name * is any other")
 	fs.BoolVar(&f.empty, "allow-empty-password", false, "serve users whose password is empty")
-	fs.StringVar(&f.auth, "auth", "", "login by `METHOD` none, md5, ecsrp5 or auto (auto with users, none without)")
+	fs.StringVar(&f.auth, "auth", "", "`METHOD` of login: none, md5, ecsrp5 or auto (auto with users, none without)")
 	fs.Var(&f.ports, "udp-ports", "UDP ports to announce, FIRST-LAST")
 	f.numbers = map[string]*count{}
 	for _, n := range btestServerNumbers {

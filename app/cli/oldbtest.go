@@ -78,8 +78,8 @@ func (b *oldBtest) register(fs *pflag.FlagSet) {
 	fs.VarP(&b.bandwidth, "bandwidth", "b", "target rate, bit/s, with K, M or G")
 	b.port = wire.DefaultPort
 	fs.VarP(&b.port, "port", "P", "TCP port to listen on or connect to")
-	fs.StringVar(&b.listen, "listen", "", "IPv4 listen `ADDR`ess, none disables (default every address)")
-	fs.StringVar(&b.listen6, "listen6", "", "IPv6 listen `ADDR`ess, none disables (default every address)")
+	fs.StringVar(&b.listen, "listen", "", "IPv4 `ADDR` to listen on; none: no IPv4 (default every address)")
+	fs.StringVar(&b.listen6, "listen6", "", "IPv6 `ADDR` to listen on, :: if none is given; none: no IPv6 (default every address)")
 	fs.Lookup("listen6").NoOptDefVal = "::"
 	b.login.registerOld(fs)
 	fs.BoolVar(&b.srp, "ecsrp5", false, "server: offer EC-SRP5 instead of MD5")

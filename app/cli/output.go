@@ -62,21 +62,21 @@ func newOutput(e *env) *output { return &output{env: e, logFormat: "text", color
 func (o *output) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.json, "json", false, "one JSON document for a test, at its end")
 	fs.BoolVar(&o.lines, "json-stream", false, "one JSON object on a line for each event")
-	fs.StringVar(&o.format, "format", "text", "results as `KIND` text, json or jsonl")
+	fs.StringVar(&o.format, "format", "text", "`KIND` of results: text, json or jsonl")
 	fs.StringVarP(&o.file, "output", "o", "", "`FILE` for the results instead of standard output")
 	fs.StringVar(&o.csv, "csv", "", "append one row for each test to this `FILE`; - for standard output")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "nothing but errors; the exit status speaks")
 	fs.BoolVar(&o.noProgress, "no-progress", false, "no line for each interval, only the summary")
 	fs.BoolVar(&o.streams, "streams", false, "the rate of each connection in the summary, too")
-	fs.StringVar(&o.color, "color", o.color, "colours `WHEN` auto, always or never")
+	fs.StringVar(&o.color, "color", o.color, "`WHEN` to use colours: auto, always or never")
 	o.registerLog(fs)
 }
 
 // registerLog registers what concerns the log only.
 func (o *output) registerLog(fs *pflag.FlagSet) {
 	fs.CountVarP(&o.verbose, "verbose", "v", "say more: -v debug, -vv the protocol's messages, -vvv their bytes")
-	fs.StringVar(&o.logLevel, "log-level", "", "`LEVEL` debug, info, warn or error (default info, or what -v says)")
-	fs.StringVar(&o.logFormat, "log-format", o.logFormat, "log lines as `KIND` text or json")
+	fs.StringVar(&o.logLevel, "log-level", "", "`LEVEL` from which lines are logged: debug, info, warn or error (default info, or what -v says)")
+	fs.StringVar(&o.logFormat, "log-format", o.logFormat, "`KIND` of log lines: text or json")
 }
 
 // validate checks the flags and says all that is wrong.

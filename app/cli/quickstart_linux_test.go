@@ -278,3 +278,48 @@ func checkLogged(t *testing.T, dir string, syslog net.PacketConn) {
 		}
 	}
 }
+
+// Where the name btest listens, by its flags; an address may stand behind
+// --listen6 with a blank or "=", or not at all.
+func TestOldListen(t *testing.T) {
+	t.Parallel()
+	ns := privateNetwork(t)
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		line   string
+		want   []string
+		refuse string // an address where nobody must listen
+	}{
+		{"btest -s", []string{"[::]:2000"}, ""},
+		{"btest -s --listen6", []string{"0.0.0.0:2000", "[::]:2000"}, ""},
+		{"btest -s --listen6 -v", []string{"0.0.0.0:2000", "[::]:2000"}, ""},
+		{"btest -s --listen6 ::1", []string{"0.0.0.0:2000", "[::1]:2000"}, ""},
+		{"btest -s --listen6=::1 -P 3000", []string{"0.0.0.0:3000", "[::1]:3000"}, "[::1]:2000"},
+		{"btest -s --listen none --listen6 ::", []string{"[::]:2000"}, "127.0.0.1:2000"},
+		{"btest -s --listen 127.0.0.1", []string{"127.0.0.1:2000"}, "[::1]:2000"},
+		{"btest-server --listen 127.0.0.1 --listen6 none", []string{"127.0.0.1:2000"}, "[::1]:2000"},
+		{"sonde btest server --listen 0.0.0.0 --listen ::", []string{"0.0.0.0:2000", "[::]:2000"}, ""},
+		{"sonde btest server", []string{"[::]:2000"}, ""},
+	} {
+		r := run(t, ns, dir, tt.line)
+		for _, address := range tt.want {
+			r.until(&r.err, "msg=listening address="+regexp.QuoteMeta(address)+"$")
+			reach := strings.NewReplacer("0.0.0.0", "127.0.0.1", "[::]", "[::1]").Replace(address)
+			c, err := ns.DialContext(t.Context(), "tcp", reach)
+			if err != nil {
+				t.Fatalf("%s: %v", tt.line, err)
+			}
+			c.Close()
+		}
+		if n := strings.Count(r.err.String(), "msg=listening"); n != len(tt.want) {
+			t.Errorf("%s: listens on %d addresses, want %v:\n%s", tt.line, n, tt.want, r.err.String())
+		}
+		if tt.refuse != "" {
+			if c, err := ns.DialContext(t.Context(), "tcp", tt.refuse); err == nil {
+				c.Close()
+				t.Errorf("%s: somebody listens on %s", tt.line, tt.refuse)
+			}
+		}
+		r.stop()
+	}
+}

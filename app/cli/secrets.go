@@ -43,9 +43,9 @@ func (f *loginFlags) registerOld(fs *pflag.FlagSet) {
 // same and are not shown.
 func (f *loginFlags) registerAs(fs *pflag.FlagSet, name, password, hiddenName, hiddenPassword string) {
 	f.set = fs
-	fs.StringVarP(&f.name, name, "a", "", "user `NAME` to log in with")
+	fs.StringVarP(&f.name, name, "a", "", "`NAME` to log in with")
 	fs.StringVar(&f.name, hiddenName, "", "the same as --"+name)
-	fs.StringVarP(&f.password, password, "p", "", "password; other users of this machine may see it, prefer a file")
+	fs.StringVarP(&f.password, password, "p", "", "`SECRET` to log in with; other users of this machine may see it, prefer a file")
 	fs.StringVar(&f.password, hiddenPassword, "", "the same as --"+password)
 	fs.StringVar(&f.file, "password-file", "", "`FILE` whose first line is the password; - for standard input")
 	_ = fs.MarkHidden(hiddenName)

@@ -21,7 +21,7 @@ type syslogFlags struct {
 
 func (f *syslogFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.at, "syslog", "", "send logins, starts and ends of tests to `HOST:PORT` by UDP, or to udp://, tcp:// or tls://HOST:PORT")
-	fs.StringVar(&f.format, "syslog-format", string(report.RFC3164), "syslog lines as `KIND` rfc3164 or rfc5424")
+	fs.StringVar(&f.format, "syslog-format", string(report.RFC3164), "`KIND` of syslog lines: rfc3164 or rfc5424")
 	fs.StringVar(&f.tag, "syslog-tag", "", "program `NAME` in syslog lines (default sonde)")
 	fs.BoolVar(&f.utc, "syslog-utc", false, "syslog times in UTC instead of local time")
 }
