@@ -198,7 +198,7 @@ func endOf(b *result.Begin, e result.End, kept keptJSON) endJSON {
 		keptJSON: kept,
 	}
 	for n := range e.RoundTrips {
-		j.Trips = append(j.Trips, tripsOf(n, &e.RoundTrips[n]))
+		j.Trips = append(j.Trips, tripsOf(e.Role, n, &e.RoundTrips[n]))
 	}
 	if b != nil {
 		j.Duration = result.Some(seconds(e.Elapsed))

@@ -97,7 +97,7 @@ func TestSchema(t *testing.T) {
 		}
 		var lines bytes.Buffer
 		sink := result.Tee(JSONLines(&lines, JSONConfig{}), JSON(&lines, JSONConfig{}))
-		put(sink, udpBoth(), tcpLost(), refused(), extremes(), logins(), pingsGood(), pingsPoor(), pingsExtreme())
+		put(sink, udpBoth(), tcpLost(), refused(), extremes(), logins(), pingsGood(), pingsPoor(), pingsExtreme(), pingsReflected())
 		sink.Put(result.End{Err: os.ErrClosed})
 		seen := map[string]int{}
 		for line := range strings.Lines(lines.String()) {

@@ -49,7 +49,7 @@ func summary(c TextConfig, b result.Begin, e result.End) string {
 		if len(e.RoundTrips) > 1 {
 			s.row("session", "%d", n)
 		}
-		s.trips(&e.RoundTrips[n])
+		s.trips(e.Role, &e.RoundTrips[n])
 	}
 	for _, d := range b.Direction.Each() {
 		if t := e.Total(d); t != nil {

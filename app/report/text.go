@@ -133,7 +133,7 @@ func way(b result.Begin) string {
 	if b.Direction == result.Both {
 		d = "both ways"
 	}
-	if b.Role == result.Sender {
+	if b.Role == result.Sender || b.Role == result.Reflector {
 		d = "round trips"
 	}
 	if b.Transport != "" {

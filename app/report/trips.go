@@ -26,7 +26,7 @@ func (s *TextSink) tripsMoment(run *textRun, i result.Interval) string {
 		return t.String()
 	}
 	d := r.RTT.Delay
-	fmt.Fprintf(&t, "%s (%s to %s)", FormatDelay(d.P50), FormatDelay(d.Min), FormatDelay(d.Max))
+	fmt.Fprintf(&t, "%s (%s to %s)", delayText(d.P50), delayText(d.Min), delayText(d.Max))
 	for _, also := range []struct {
 		n    uint64
 		name string
@@ -38,6 +38,19 @@ func (s *TextSink) tripsMoment(run *textRun, i result.Interval) string {
 	return t.String()
 }
 
+// delayText is a delay in microseconds where it is below a millisecond, because
+// jitter of a good path is.
+func delayText(d time.Duration) string {
+	if d.Abs() >= time.Millisecond {
+		return FormatDelay(d)
+	}
+	us, decimals := float64(d)/float64(time.Microsecond), 1
+	if math.Abs(us) >= 99.95 {
+		decimals = 0
+	}
+	return strconv.FormatFloat(us, 'f', decimals, 64) + " µs"
+}
+
 // tripsLoss is the loss of a session: "3 (3.0 %)".
 func tripsLoss(r *result.RoundTrips) string {
 	t := strconv.FormatUint(r.Lost, 10)
@@ -47,8 +60,19 @@ func tripsLoss(r *result.RoundTrips) string {
 	return t
 }
 
+// reflected are the rows of one session as its reflector saw it: what was lost
+// on the way only the sender knows.
+func (s *sheet) reflected(r *result.RoundTrips) {
+	s.row("packets", "%d came, %d answered", r.Sent, r.Replies)
+	s.disorder(r)
+}
+
 // trips are the rows of one session in the summary.
-func (s *sheet) trips(r *result.RoundTrips) {
+func (s *sheet) trips(role result.Role, r *result.RoundTrips) {
+	if role == result.Reflector {
+		s.reflected(r)
+		return
+	}
 	s.row("loss", "%s", lossOfTrips(r))
 	if l := r.LossRuns; l != nil && l.Count > 0 {
 		s.row("", "in %s, the longest of %s", formatCount(l.Count, "run"), formatCount(l.Longest, "packet"))
@@ -98,33 +122,33 @@ func (s *sheet) roundTrip(r *result.RoundTrips) {
 	s.row("RTT", "%s", spread(r.RTT.Delay, s.c.Verbose))
 	s.row("variation", "%s", variationText(r.RTT, s.c.Verbose))
 	if r.Reflector != nil && s.c.Verbose {
-		s.row("reflector", "took median %s, max %s; that is not in the RTT", FormatDelay(r.Reflector.P50), FormatDelay(r.Reflector.Max))
+		s.row("reflector", "took median %s, max %s; that is not in the RTT", delayText(r.Reflector.P50), delayText(r.Reflector.Max))
 	}
 }
 
 // spread lists a distribution of delays, with Verbose every quantile.
 func spread(d result.Distribution, verbose bool) string {
-	t := fmt.Sprintf("min %s, mean %s, median %s", FormatDelay(d.Min), FormatDelay(d.Mean), FormatDelay(d.P50))
+	t := fmt.Sprintf("min %s, mean %s, median %s", delayText(d.Min), delayText(d.Mean), delayText(d.P50))
 	if verbose {
-		t += fmt.Sprintf(", p75 %s, p90 %s, p95 %s", FormatDelay(d.P75), FormatDelay(d.P90), FormatDelay(d.P95))
+		t += fmt.Sprintf(", p75 %s, p90 %s, p95 %s", delayText(d.P75), delayText(d.P90), delayText(d.P95))
 	}
-	t += ", p99 " + FormatDelay(d.P99)
+	t += ", p99 " + delayText(d.P99)
 	if verbose {
-		t += fmt.Sprintf(", p99.9 %s, p99.99 %s", FormatDelay(d.P999), FormatDelay(d.P9999))
+		t += fmt.Sprintf(", p99.9 %s, p99.99 %s", delayText(d.P999), delayText(d.P9999))
 	}
-	return t + ", max " + FormatDelay(d.Max)
+	return t + ", max " + delayText(d.Max)
 }
 
 // variationText tells how the delay of a way varied.
 func variationText(p *result.Path, verbose bool) string {
-	t := "jitter " + orUnknown(p.Jitter, FormatDelay)
+	t := "jitter " + orUnknown(p.Jitter, delayText)
 	if v := p.IPDV; v != nil {
-		t += fmt.Sprintf(", IPDV mean %s, p95 %s", FormatDelay(v.MeanAbs), FormatDelay(v.P95Abs))
+		t += fmt.Sprintf(", IPDV mean %s, p95 %s", delayText(v.MeanAbs), delayText(v.P95Abs))
 		if verbose {
-			t += fmt.Sprintf(", %s to %s", FormatDelay(v.Min), FormatDelay(v.Max))
+			t += fmt.Sprintf(", %s to %s", delayText(v.Min), delayText(v.Max))
 		}
 	}
-	return t + fmt.Sprintf(", PDV p95 %s, p99 %s", FormatDelay(p.PDV.P95), FormatDelay(p.PDV.P99))
+	return t + fmt.Sprintf(", PDV p95 %s, p99 %s", delayText(p.PDV.P95), delayText(p.PDV.P99))
 }
 
 // oneWays tells the delay of each way with its error bound, or why it cannot be
@@ -143,7 +167,7 @@ func (s *sheet) oneWays(r *result.RoundTrips) {
 			continue
 		}
 		if usable {
-			s.row(way.name, "%s, each ± %s", spread(way.p.Delay, s.c.Verbose), FormatDelay(*c.Bound))
+			s.row(way.name, "%s, each ± %s", spread(way.p.Delay, s.c.Verbose), delayText(*c.Bound))
 			s.row("", "%s", variationText(way.p, s.c.Verbose))
 			continue
 		}
@@ -173,9 +197,9 @@ func (s *sheet) clock(c *result.Clock) {
 	if c.Offset < 0 {
 		sense = "behind"
 	}
-	t := fmt.Sprintf("the reflector's is %s %s ours, give or take %s", FormatDelay(c.Offset.Abs()), sense, FormatDelay(c.OffsetErr))
+	t := fmt.Sprintf("the reflector's is %s %s ours, give or take %s", delayText(c.Offset.Abs()), sense, delayText(c.OffsetErr))
 	if c.Offset.Abs() <= c.OffsetErr {
-		t = "no further apart than can be told: " + FormatDelay(c.OffsetErr)
+		t = "no further apart than can be told: " + delayText(c.OffsetErr)
 	}
 	if c.Drift != nil && !math.IsNaN(*c.Drift) && !math.IsInf(*c.Drift, 0) {
 		t += ", drift " + strconv.FormatFloat(*c.Drift*1e6, 'f', 1, 64) + " ppm"
@@ -276,7 +300,7 @@ func (s *sheet) rate(r *result.RoundTrips) {
 		t += " of " + perSecond(r.Asked) + " asked for"
 	}
 	if r.LateSent > 0 {
-		t += fmt.Sprintf(", %d sent late, at most by %s", r.LateSent, FormatDelay(r.Lateness))
+		t += fmt.Sprintf(", %d sent late, at most by %s", r.LateSent, delayText(r.Lateness))
 	}
 	s.row("rate", "%s", t)
 	if slow(r) {

@@ -87,6 +87,15 @@ func pingsPoor() []result.Event {
 	}
 }
 
+// pingsReflected is a session as its reflector saw it.
+func pingsReflected() []result.Event {
+	const id = "01932b1f-5a3c-7000-8000-000000000008"
+	b, h := tripsBegin(id, 1), sending(id, time.Second)
+	b.Target, b.Role, h.Role = "", result.Reflector, result.Reflector
+	return []result.Event{b, result.End{Head: h, Elapsed: time.Second, Reason: result.ReasonClientGone,
+		RoundTrips: []result.RoundTrips{{Sent: 100, Replies: 97, Dropped: map[string]uint64{"wrong hmac": 3}}}}}
+}
+
 // pingsExtreme has figures as large, as odd or as absent as they can be.
 func pingsExtreme() []result.Event {
 	const id = "01932b1f-5a3c-7000-8000-000000000007"
@@ -109,6 +118,7 @@ func TestTripsText(t *testing.T) {
 		{"trips.txt", TextConfig{}, pingsGood()},
 		{"trips-verbose.txt", TextConfig{Verbose: true}, pingsGood()},
 		{"trips-poor.txt", TextConfig{}, pingsPoor()},
+		{"trips-reflected.txt", TextConfig{Many: true}, pingsReflected()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var b bytes.Buffer
@@ -183,10 +193,10 @@ func TestTwping(t *testing.T) {
 
 func TestTripsCSV(t *testing.T) {
 	var b bytes.Buffer
-	put(CSV(&b, CSVConfig{}), pingsGood(), pingsPoor())
+	put(CSV(&b, CSVConfig{}), pingsGood(), pingsPoor(), pingsReflected())
 	golden(t, "csv-trips.csv", b.String())
 	rows, err := csv.NewReader(&b).ReadAll()
-	if err != nil || len(rows) != 4 {
+	if err != nil || len(rows) != 5 {
 		t.Fatalf("%d rows, %v; want a header and one for each session", len(rows), err)
 	}
 }
@@ -195,4 +205,23 @@ func TestTripsJSON(t *testing.T) {
 	var b bytes.Buffer
 	put(JSON(&b, JSONConfig{Indent: true}), pingsGood())
 	golden(t, "trips.json", b.String())
+}
+
+func TestDelayText(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0.0 µs", 300: "0.3 µs", 4200: "4.2 µs", -4200: "-4.2 µs", 99_940: "99.9 µs", 99_960: "100 µs", 250 * us: "250 µs", ms: "1.00 ms", 12 * ms: "12.0 ms",
+	} {
+		if got := delayText(d); got != want {
+			t.Errorf("delayText(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+// What was lost on the way a reflector does not know.
+func TestTripsReflected(t *testing.T) {
+	var b bytes.Buffer
+	put(JSON(&b, JSONConfig{}), pingsReflected())
+	if !strings.Contains(b.String(), `"sent":100,"pending":0,"replies":97,"lost":null,"loss_ratio":null,`) {
+		t.Errorf("a reflector tells of loss:\n%s", &b)
+	}
 }

@@ -18,8 +18,8 @@ var tripsColumns = []column{
 		return strconv.Itoa(r.session)
 	}},
 	{"packets_sent", tripsCell(func(r *result.RoundTrips) string { return strconv.FormatUint(r.Sent, 10) })},
-	{"packets_lost", tripsCell(func(r *result.RoundTrips) string { return strconv.FormatUint(r.Lost, 10) })},
-	{"packet_loss_ratio", tripsCell(func(r *result.RoundTrips) string { return decimal(lossRatio(r), 9) })},
+	{"packets_lost", atSender(tripsCell(func(r *result.RoundTrips) string { return strconv.FormatUint(r.Lost, 10) }))},
+	{"packet_loss_ratio", atSender(tripsCell(func(r *result.RoundTrips) string { return decimal(lossRatio(r), 9) }))},
 	{"lost_out", tripsCell(func(r *result.RoundTrips) string { return integer(r.LostOut) })},
 	{"lost_home", tripsCell(func(r *result.RoundTrips) string { return integer(r.LostHome) })},
 	{"lost_either", tripsCell(func(r *result.RoundTrips) string { return integer(r.LostEither) })},
@@ -61,7 +61,12 @@ var tripsColumns = []column{
 		}
 		return cell(r.Clock.Why)
 	})},
-	{"packets_per_second", tripsCell(func(r *result.RoundTrips) string { return decimal(&r.Rate, 3) })},
+	{"packets_per_second", tripsCell(func(r *result.RoundTrips) string {
+		if r.Rate == 0 {
+			return ""
+		}
+		return decimal(&r.Rate, 3)
+	})},
 	{"asked_packets_per_second", tripsCell(func(r *result.RoundTrips) string {
 		if r.Asked == 0 {
 			return ""
@@ -86,6 +91,16 @@ func tripsCell(of func(*result.RoundTrips) string) func(record) string {
 			return ""
 		}
 		return of(&r.end.RoundTrips[r.session])
+	}
+}
+
+// atSender empties a cell at a reflector: only the sender knows what was lost.
+func atSender(cell func(record) string) func(record) string {
+	return func(r record) string {
+		if r.end.Role == result.Reflector {
+			return ""
+		}
+		return cell(r)
 	}
 }
 

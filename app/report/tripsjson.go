@@ -12,7 +12,7 @@ type tripsJSON struct {
 	Sent          count             `json:"sent"`
 	Pending       count             `json:"pending"`
 	Replies       count             `json:"replies"`
-	Lost          count             `json:"lost"`
+	Lost          *count            `json:"lost"` // null at a reflector, as the ratio
 	Ratio         *float64          `json:"loss_ratio"`
 	LostOut       *count            `json:"lost_out"`
 	LostHome      *count            `json:"lost_home"`
@@ -148,10 +148,9 @@ func lossRatio(r *result.RoundTrips) *float64 {
 	return finite(&ratio, 9)
 }
 
-func tripsOf(session int, r *result.RoundTrips) tripsJSON {
+func tripsOf(role result.Role, session int, r *result.RoundTrips) tripsJSON {
 	j := tripsJSON{
 		Session: session, Sent: count(r.Sent), Pending: count(r.Pending), Replies: count(r.Replies),
-		Lost: count(r.Lost), Ratio: lossRatio(r),
 		LostOut: counts(r.LostOut), LostHome: counts(r.LostHome), LostEither: counts(r.LostEither),
 		Late: count(r.Late), Duplicate: count(r.Duplicate),
 		DuplicateOut: counts(r.DuplicateOut), DuplicateHome: counts(r.DuplicateHome),
@@ -162,6 +161,9 @@ func tripsOf(session int, r *result.RoundTrips) tripsJSON {
 		HopsOut: hopsOf(r.HopsOut), HopsHome: hopsOf(r.HopsHome),
 		MarkingOut: markingOf(r.MarkingOut), MarkingHome: markingOf(r.MarkingHome),
 		LateSent: count(r.LateSent), Lateness: signed(r.Lateness), Stamps: text(r.Stamps),
+	}
+	if role != result.Reflector {
+		j.Lost, j.Ratio = result.Some(count(r.Lost)), lossRatio(r)
 	}
 	if r.Rate > 0 {
 		j.Rate = finite(&r.Rate, 3)
