@@ -120,6 +120,41 @@ func TestReflectorsDoNotLoop(t *testing.T) {
 	}
 }
 
+// Nor do several spoofed packets: each dies after it came back once.
+func TestReflectorsDoNotLoopManyPackets(t *testing.T) {
+	one, two := netip.MustParseAddrPort("192.0.2.1:5000"), netip.MustParseAddrPort("192.0.2.2:6000")
+	for _, key := range []auth.Secret{{}, auth.NewSecret("k")} {
+		rules := map[netip.AddrPort]*openRules{one: (&Reflector{Key: key}).rules(one.Port()), two: (&Reflector{Key: key}).rules(two.Port())}
+		type flight struct {
+			from, to netip.AddrPort
+			b        []byte
+		}
+		var flying []flight
+		for seq := range byte(20) {
+			b := make([]byte, 112)
+			b[3] = seq
+			if !key.IsZero() {
+				auth.NewStamp(key).Sign(b)
+			}
+			flying = append(flying, flight{one, two, b})
+		}
+		est := wire.UnknownError
+		said := 0
+		for now := time.Unix(1_800_000_000, 0); len(flying) > 0 && said < 100; now = now.Add(time.Microsecond) {
+			f := flying[0]
+			flying = flying[1:]
+			out, _, o := rules[f.to].respond(nil, f.b, arrival{From: f.from, To: f.to, At: now}, clock{at: now}, &est)
+			if o == reflected {
+				said++
+				flying = append(flying, flight{f.to, f.from, out})
+			}
+		}
+		if said > 40 {
+			t.Errorf("key %t: %d packets said to 20", !key.IsZero(), said)
+		}
+	}
+}
+
 // FuzzOpenRules holds that nobody gets more than he sent, whatever it is.
 func FuzzOpenRules(f *testing.F) {
 	v := readStampVectors(f)
