@@ -35,8 +35,9 @@ type TextSink struct {
 // A textRun is what is kept of a run between its Begin and its End.
 type textRun struct {
 	begin   result.Begin
-	waiting *result.Interval  // one direction of a moment, until the other comes
-	crumbs  []result.Interval // so short that they are not shown if they are the last
+	waiting *result.Interval            // one direction of a moment, until the other comes
+	crumbs  []result.Interval           // so short that they are not shown if they are the last
+	before  map[result.Direction]uint64 // our rate, bit/s, in the interval before
 }
 
 // Text writes a heading for each run, one line for each interval with both
@@ -51,7 +52,7 @@ func (s *TextSink) Put(e result.Event) {
 	defer s.mu.Unlock()
 	switch e := e.(type) {
 	case result.Begin:
-		s.runs[e.Run] = &textRun{begin: e}
+		s.runs[e.Run] = &textRun{begin: e, before: map[result.Direction]uint64{}}
 		s.print(&e, s.c.heading(e))
 	case result.Interval:
 		s.interval(e)
@@ -245,11 +246,32 @@ func (s *TextSink) oneWay(run *textRun, i result.Interval) string {
 		}
 		t += fmt.Sprintf("  %-8s", lost)
 	}
-	both := result.Total{Sent: i.Sent, Received: i.Received, Elapsed: elapsed}
-	if d := differ(&both); d != nil && math.Abs(*d) > differMuch {
-		t += "  there " + orUnknown(rateOf(i.Remote(), elapsed), FormatRate)
+	if there := run.farOff(i); there != nil {
+		t += "  there " + FormatRate(*there)
 	}
 	return t
+}
+
+// farOff is the other end's rate where that is far from ours, else nil. What it
+// tells may be of the interval before, so our rate of that one counts as well.
+func (r *textRun) farOff(i result.Interval) *uint64 {
+	here, there := rateOf(i.Local(), i.End-i.Start), rateOf(i.Remote(), i.End-i.Start)
+	if here == nil {
+		return there
+	}
+	before, ok := r.before[i.Direction]
+	if !ok {
+		before = *here
+	}
+	r.before[i.Direction] = *here
+	if there == nil {
+		return nil
+	}
+	least, most := float64(min(before, *here)), float64(max(before, *here))
+	if rate := float64(*there); rate >= least*(1-differMuch) && rate <= most*(1+differMuch) {
+		return nil
+	}
+	return there
 }
 
 // lossText is the loss that a receiver saw: "5 (0.01 %)".

@@ -82,6 +82,27 @@ func TestTextHostile(t *testing.T) {
 	}
 }
 
+// The far end's rate is shown where it is far from ours, now and just before.
+func TestFarOff(t *testing.T) {
+	r := &textRun{before: map[result.Direction]uint64{}}
+	for n, tt := range []struct {
+		here, there uint64
+		shown       bool
+	}{
+		{1000, 0, false}, {2000, 1000, false}, {2000, 2000, false}, {2000, 1000, true}, {2000, 1900, false}, {2000, 1899, true}, {1000, 2101, true},
+	} {
+		i := result.Interval{Head: at("", result.Client, 0), Direction: result.Up, Start: time.Duration(n) * time.Second, End: time.Duration(n+1) * time.Second,
+			Sent: &result.View{Bytes: tt.here}, Received: &result.View{Bytes: tt.there}}
+		if tt.there == 0 {
+			i.Received = nil
+		}
+		got := r.farOff(i)
+		if (got != nil) != tt.shown {
+			t.Errorf("%d: here %d, there %d: %v, want shown %v", n, tt.here, tt.there, got, tt.shown)
+		}
+	}
+}
+
 // The last interval of a run is not shown when it is but some milliseconds; one
 // in the middle is.
 func TestCrumbs(t *testing.T) {
