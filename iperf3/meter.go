@@ -29,6 +29,7 @@ type meter struct {
 	flows    []*flow
 	cpu      *host.CPU
 	rtt      func() *result.Delay // of probes beside the test since the last call
+	queueing *queueing            // of what our end receives
 
 	seq    int
 	start  time.Time
@@ -52,6 +53,7 @@ func (m *meter) omit(at time.Time) {
 		f.prev = f.base
 	}
 	m.start, m.before = at, 0
+	m.queueing.reset()
 	m.rtt() // those of the omitted part belong to no interval
 }
 
@@ -114,6 +116,7 @@ func (m *meter) put(views []result.View, end time.Duration, at time.Time, cpu re
 			i.Sent = &sum
 			m.counters.Add(sum.Bytes, 0)
 		} else {
+			sum.Queueing = m.queueing.interval()
 			i.Received = &sum
 			m.counters.Add(0, sum.Bytes)
 		}
@@ -159,7 +162,11 @@ func (m *meter) total(d result.Direction) *result.Total {
 	if len(far) == len(near) {
 		told = result.Some(result.Sum(far...))
 	}
-	t := m.one(result.Sum(near...), told, sends)
+	all := result.Sum(near...)
+	if !sends {
+		all.Queueing = m.queueing.total()
+	}
+	t := m.one(all, told, sends)
 	if len(streams) > 1 {
 		t.Streams = streams
 	}

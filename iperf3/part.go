@@ -14,6 +14,7 @@ import (
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/internal/stat"
 	"github.com/sonde-net/sonde/internal/stream"
 	"github.com/sonde-net/sonde/iperf3/wire"
 	"github.com/sonde-net/sonde/result"
@@ -39,6 +40,7 @@ type plan struct {
 	wire.Parameters
 	rate   uint64 // bit/s of each stream; 0 is no limit
 	budget *admit.Budget
+	queue  queueing // of the UDP streams that our end receives
 }
 
 // newPart makes our end of a TCP stream.
@@ -113,7 +115,7 @@ const maxFrame = 1472
 func (p *plan) packetOptions() sock.PacketOptions {
 	return sock.PacketOptions{
 		SendBuffer: p.Window, ReceiveBuffer: p.Window, TrafficClass: p.TOS,
-		Fragment: p.Length > maxFrame && !p.DontFragment,
+		Fragment: p.Length > maxFrame && !p.DontFragment, Stamp: true,
 	}
 }
 
@@ -238,16 +240,24 @@ type udpReceiver struct {
 	from netip.AddrPort
 	in   *stream.Receiver
 
+	// Of the goroutine that receives.
+	queue *queueing
+	base  stat.Base
+	came  time.Time     // when the train came whose datagrams are parsed now
+	sent  time.Duration // of the latest datagram
+	any   bool          // there was one
+
 	mu     sync.Mutex // guards what follows
 	least  uint64     // the lowest number that came; 0 before the first
 	hellos uint64     // datagrams that only open a stream
 }
 
 func (p *plan) newUDPReceiver(conn sock.PacketConn, from netip.AddrPort) *udpReceiver {
-	r := &udpReceiver{conn: conn, from: from}
+	r := &udpReceiver{conn: conn, from: from, queue: &p.queue}
 	r.in = &stream.Receiver{
 		Conn: conn, Header: wire.Header64Len, Budget: p.budget, Sources: 1,
 		Accept: func(a netip.AddrPort) bool { return a == from },
+		Arrive: func(at time.Time) { r.came = at },
 		Parse:  func(b []byte) (stream.Mark, bool) { return r.parse(b, p.Counters64) },
 	}
 	return r
@@ -262,6 +272,10 @@ func (r *udpReceiver) parse(b []byte, counters64 bool) (stream.Mark, bool) {
 			r.hellos++
 		}
 		return stream.Mark{}, false
+	}
+	if !r.any || h.Sent != r.sent { // a train is stamped with one moment
+		r.any, r.sent = true, h.Sent
+		r.queue.record(&r.base, epoch.Add(h.Sent), r.came)
 	}
 	if r.least == 0 || h.Seq < r.least {
 		r.least = h.Seq

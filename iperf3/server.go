@@ -103,7 +103,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if at.Addr() == netip.IPv6Unspecified() {
 		at = netip.AddrPortFrom(netip.Addr{}, at.Port()) // either family
 	}
-	packets, err := listenPackets(ctx, s.ListenPacket, at, sock.PacketOptions{Fragment: true})
+	packets, err := listenPackets(ctx, s.ListenPacket, at, sock.PacketOptions{Fragment: true, Stamp: true})
 	if err != nil {
 		l.Close()
 		return &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("iperf3: UDP port %d", at.Port()), Err: err,

@@ -72,7 +72,7 @@ func (t *test) add(p part, sends bool) {
 func (t *test) start(r *reporter) {
 	t.begun = time.Now()
 	t.cpu = newCPUShare()
-	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, flows: t.flows, near: r, rtt: t.rtt}
+	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, flows: t.flows, near: r, rtt: t.rtt, queueing: &t.plan.queue}
 	var once sync.Once
 	for _, f := range t.flows {
 		ctx, group := t.ctx, &t.readers

@@ -27,6 +27,11 @@ type View struct {
 	Dropped   *uint64        // thrown away by the receiver's own socket buffer; part of Lost
 	LossRuns  *LossRuns      // how losses cluster
 	Jitter    *time.Duration // RFC 3550, 6.4.1; a running mean, not a sum
+	// Queueing is how much longer packets took than the quickest so far, which
+	// needs no synchronised clocks (PDV of RFC 5481, section 4.2): of all streams
+	// of one direction, in the interval or over the run. Sub takes it as it is,
+	// Sum leaves it out: distributions cannot be added here.
+	Queueing *Delay
 
 	// Known to a sender.
 	Skipped     *uint64        // packets left out because the sender was over 10 ms late

@@ -20,6 +20,7 @@ type meter struct {
 	far       func() []result.View // what the far end told so far; nil if nothing
 	cpu       func() result.CPU
 	rtt       func() *result.Delay // of probes beside the test since the last call
+	queueing  *queueing            // of what our end receives
 
 	seq     int
 	start   time.Time
@@ -58,6 +59,7 @@ func (m *meter) close(at time.Time) {
 		i.Sent, i.Received = &mine, m.farInterval()
 		m.counters.Add(mine.Bytes, 0)
 	} else {
+		mine.Queueing = m.queueing.interval()
 		i.Received, i.Sent = &mine, m.farInterval()
 		m.counters.Add(0, mine.Bytes)
 	}
@@ -90,9 +92,13 @@ func (m *meter) end(at time.Time) result.End {
 	}
 	e.CPU.Local = m.busy.value()
 	near, far := m.near(), m.far()
-	t := m.total(m.prev, nil)
+	all := m.prev
+	all.Queueing = m.queueing.total()
+	t := m.total(all, nil)
 	if far != nil {
-		t = m.total(m.prev, result.Some(result.Sum(far...)))
+		told := result.Sum(far...)
+		told.Queueing = takeQueueing(far)
+		t = m.total(all, &told)
 	}
 	for n := 0; len(near) > 1 && n < len(near); n++ {
 		var told *result.View
@@ -107,6 +113,18 @@ func (m *meter) end(at time.Time) result.End {
 		e.Up = t
 	}
 	return e
+}
+
+// takeQueueing takes what the far end told of queueing out of the views of
+// single streams: it is of all of them, as each knew it at its last report.
+func takeQueueing(far []result.View) (latest *result.Delay) {
+	for n := range far {
+		if q := far[n].Queueing; q != nil && (latest == nil || q.Count > latest.Count) {
+			latest = q
+		}
+		far[n].Queueing = nil
+	}
+	return latest
 }
 
 // total is one total seen from both ends.

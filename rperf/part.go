@@ -38,6 +38,7 @@ type plan struct {
 	recvBuf  int
 	noDelay  bool
 	budget   *admit.Budget
+	queueing *queueing // of what a UDP receiver gets
 }
 
 // maxBlock bounds what one stream keeps to write from. A receiver cannot tell

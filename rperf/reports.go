@@ -106,7 +106,7 @@ func (r *reports) views() []result.View {
 		v := copyOf(one.told)
 		if x := one.exact; x != nil {
 			v.Lost, v.Late, v.Reordered, v.Duplicate = x.Lost, x.Late, x.Reordered, x.Duplicate
-			v.Dropped, v.Skipped, v.TCP = x.Dropped, x.Skipped, x.TCP
+			v.Dropped, v.Skipped, v.TCP, v.Queueing = x.Dropped, x.Skipped, x.TCP, x.Queueing
 			if x.Jitter != nil {
 				v.Jitter = x.Jitter
 			}

@@ -113,6 +113,7 @@ func (s *session) plan() *plan {
 // agree makes our ends of the streams, answers and waits for begin.
 func (s *session) agree(ctx context.Context) (err error) {
 	t, p := s.test, s.plan()
+	p.queueing = &t.queue
 	var ours *wire.Accept
 	if s.cfg.Sonde != nil {
 		ours = &wire.Accept{Version: wire.OfferVersion}

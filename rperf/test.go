@@ -48,6 +48,7 @@ type test struct {
 	wg    sync.WaitGroup       // of everything
 	own   chan struct{}        // closed when all parts have ended
 	meter meter
+	queue queueing // of the UDP streams that our end receives
 	begun time.Time
 
 	mu     sync.Mutex // guards faults
@@ -91,7 +92,7 @@ func (t *test) start(far func() []result.View) {
 	cpu.Busy() // the first sample only sets the start
 	t.meter = meter{
 		sink: t.sink, head: t.head, counters: t.counters, direction: direction(t.cfg), sends: t.sends,
-		near: t.views, far: far, rtt: t.rtt, cpu: func() (c result.CPU) {
+		near: t.views, far: far, rtt: t.rtt, queueing: &t.queue, cpu: func() (c result.CPU) {
 			if p, ok := cpu.Busy(); ok {
 				c.Local = &p
 			}
@@ -167,6 +168,7 @@ func (t *test) put(n int, p part, from, at time.Time) time.Time {
 	}
 	if t.exact {
 		v := p.view()
+		v.Queueing = t.queue.total()
 		i.Sonde = &v
 	}
 	if err := t.record(i); err != nil {

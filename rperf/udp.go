@@ -22,7 +22,7 @@ var markerTimes = []time.Duration{0, 5e6, 15e6, 35e6, 75e6, 150e6, 300e6, 600e6,
 // packetOptions are for a socket of the test. Datagrams beyond one frame were
 // asked for, and real peers let IP fragment them.
 func (p *plan) packetOptions() sock.PacketOptions {
-	return sock.PacketOptions{SendBuffer: p.sendBuf, ReceiveBuffer: p.recvBuf, Fragment: p.length > maxFrame}
+	return sock.PacketOptions{SendBuffer: p.sendBuf, ReceiveBuffer: p.recvBuf, Fragment: p.length > maxFrame, Stamp: true}
 }
 
 // A udpSender sends one stream over UDP.
@@ -163,7 +163,11 @@ type udpReceiver struct {
 	bytes  uint64 // of payload, of this test's datagrams only
 	count  uint64
 	latest time.Time
-	stamp  time.Time // sent time of the latest datagram
+
+	// Of the goroutine that receives.
+	came time.Time // when the train came whose datagrams are parsed now
+	sent time.Time // sent time of the latest datagram
+	base stat.Base
 }
 
 func newUDPReceiver(p *plan, conn sock.PacketConn, peer netip.Addr) *udpReceiver {
@@ -172,7 +176,7 @@ func newUDPReceiver(p *plan, conn sock.PacketConn, peer netip.Addr) *udpReceiver
 	r.window.Record(beforeFirst)
 	strangers, own := 0, 0
 	r.receiver = &stream.Receiver{
-		Conn: conn, Parse: r.parse, Header: sock.MaxDatagram, Overhead: wire.Overhead,
+		Conn: conn, Parse: r.parse, Arrive: func(at time.Time) { r.came = at }, Header: sock.MaxDatagram, Overhead: wire.Overhead,
 		Common: true, Sources: mostSources, Budget: p.budget,
 		Accept: func(from netip.AddrPort) bool { // asked once for each that is accepted
 			places := &strangers
@@ -210,12 +214,13 @@ func (r *udpReceiver) parse(b []byte) (stream.Mark, bool) {
 	if err != nil {
 		return stream.Mark{}, false
 	}
-	if r.latest.IsZero() || h.Sent != r.stamp {
+	if r.latest.IsZero() || h.Sent != r.sent {
 		// A train is stamped with one moment and comes at one: one look at the
-		// clock will do for it.
-		r.latest, r.stamp = time.Now(), h.Sent
+		// clock, and one delay, will do for it.
+		r.latest, r.sent = time.Now(), h.Sent
+		r.queueing.record(&r.base, h.Sent, r.came)
 	}
-	r.tally.Record(h.Seq, min(len(b), r.length), h.Sent, r.latest)
+	r.tally.Record(h.Seq, min(len(b), r.length), h.Sent, r.came)
 	r.window.Record(uint32(h.Seq))
 	r.bytes += uint64(len(b))
 	r.count++

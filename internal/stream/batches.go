@@ -152,6 +152,9 @@ func (b *batches) add(m *sock.Message, s *source, now time.Time) {
 	if !m.At.IsZero() {
 		came = m.At
 	}
+	if b.Arrive != nil {
+		b.Arrive(came)
+	}
 	if seen := m.Data[:min(m.Len, len(m.Data))]; datagrams > 1 && len(seen) < m.Len {
 		b.addFirst(seen, datagrams, s, came)
 	} else {

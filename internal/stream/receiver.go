@@ -31,6 +31,10 @@ type Receiver struct {
 	// Parse reads the protocol's header from the front of a datagram. False
 	// means that it carries no number: only its bytes count. Nil: none does.
 	Parse func(payload []byte) (Mark, bool)
+	// Arrive is told when the datagrams that Parse gets next came, by the kernel's
+	// stamp if there is one; they are one datagram or a train. It is called by
+	// the goroutine of Run. Nil: nobody wants to know.
+	Arrive func(at time.Time)
 	// Header is how many bytes Parse needs; it may be given no more than these.
 	Header int
 	// Source is called once for each new source, before its first datagram is

@@ -122,6 +122,7 @@ func readExact(o *object) *result.View {
 	if in.has("jitter_ns") {
 		v.Jitter = result.Some(in.nanoseconds("jitter_ns"))
 	}
+	v.Queueing = readDelay(in, "queueing")
 	if in.err != nil {
 		return nil
 	}
@@ -137,6 +138,25 @@ func (o *object) optional(key string) *uint64 {
 
 func (o *object) nanoseconds(key string) time.Duration {
 	return time.Duration(o.integer(key, 0, math.MaxInt64))
+}
+
+// readDelay reads a distribution of delays.
+func readDelay(o *object, key string) *result.Delay {
+	in := o.object(key)
+	if in == nil {
+		return nil
+	}
+	d := &result.Delay{
+		Count: in.count("count"),
+		Min:   in.nanoseconds("min_ns"),
+		Mean:  in.nanoseconds("mean_ns"),
+		P50:   in.nanoseconds("p50_ns"),
+		P90:   in.nanoseconds("p90_ns"),
+		P99:   in.nanoseconds("p99_ns"),
+		Max:   in.nanoseconds("max_ns"),
+	}
+	o.adopt(in)
+	return d
 }
 
 func readTCPInfo(o *object) *result.TCPInfo {
@@ -177,6 +197,12 @@ func exactFields(v *result.View) fields {
 	}
 	if v.Jitter != nil {
 		f["jitter_ns"] = v.Jitter.Nanoseconds()
+	}
+	if d := v.Queueing; d != nil {
+		f["queueing"] = fields{
+			"count": d.Count, "min_ns": d.Min.Nanoseconds(), "mean_ns": d.Mean.Nanoseconds(), "p50_ns": d.P50.Nanoseconds(),
+			"p90_ns": d.P90.Nanoseconds(), "p99_ns": d.P99.Nanoseconds(), "max_ns": d.Max.Nanoseconds(),
+		}
 	}
 	if t := v.TCP; t != nil {
 		f["tcp"] = fields{

@@ -56,10 +56,11 @@ var messages = []struct {
 		Interval{UDP: true, Stream: 1, End: 1, Duration: 1, Bytes: 1, Packets: 1, Counts: PeerLoss{Unbroken: 1}}},
 	{"UDP send", `{"bytes_sent":1,"duration":1,"family":"udp","kind":"send","packets_sent":2,"sends_blocked":0,"stream_idx":1,"timestamp":1}`,
 		Interval{UDP: true, Sent: true, Stream: 1, End: 1, Duration: 1, Bytes: 1, Packets: 2}},
-	{"exact figures", `{"bytes_sent":1,"duration":1,"family":"tcp","kind":"send","sends_blocked":0,"sonde":{"bytes":7,"dropped":4,"duplicate":3,"jitter_ns":11,"late":1,"lost":-5,"packets":6,"reordered":2,"skipped":5,"tcp":{"busy_ns":1,"congestion":"cubic","cwnd_bytes":2,"delivery_bits_per_second":3,"min_rtt_ns":4,"mss_bytes":5,"pacing_bits_per_second":6,"retransmits":7,"rtt_ns":8,"rttvar_ns":9,"rwnd_limited_ns":10,"sndbuf_limited_ns":11}},"stream_idx":1,"timestamp":1}`,
+	{"exact figures", `{"bytes_sent":1,"duration":1,"family":"tcp","kind":"send","sends_blocked":0,"sonde":{"bytes":7,"dropped":4,"duplicate":3,"jitter_ns":11,"late":1,"lost":-5,"packets":6,"queueing":{"count":1,"max_ns":7,"mean_ns":3,"min_ns":2,"p50_ns":4,"p90_ns":5,"p99_ns":6},"reordered":2,"skipped":5,"tcp":{"busy_ns":1,"congestion":"cubic","cwnd_bytes":2,"delivery_bits_per_second":3,"min_rtt_ns":4,"mss_bytes":5,"pacing_bits_per_second":6,"retransmits":7,"rtt_ns":8,"rttvar_ns":9,"rwnd_limited_ns":10,"sndbuf_limited_ns":11}},"stream_idx":1,"timestamp":1}`,
 		Interval{Sent: true, Stream: 1, End: 1, Duration: 1, Bytes: 1, Sonde: &result.View{
 			Bytes: 7, Packets: ptr(uint64(6)), Lost: ptr(int64(-5)), Late: ptr(uint64(1)), Reordered: ptr(uint64(2)), Duplicate: ptr(uint64(3)),
 			Dropped: ptr(uint64(4)), Skipped: ptr(uint64(5)), Jitter: ptr(11 * time.Nanosecond),
+			Queueing: &result.Delay{Count: 1, Min: 2, Mean: 3, P50: 4, P90: 5, P99: 6, Max: 7},
 			TCP: &result.TCPInfo{Busy: 1, Congestion: "cubic", Cwnd: 2, DeliveryRate: 3, MinRTT: 4, MSS: 5, PacingRate: 6,
 				Retransmits: 7, RTT: 8, RTTVar: 9, RwndLimited: 10, SndbufLimited: 11},
 		}}},
