@@ -41,7 +41,13 @@ ports 2001-2100; a test through a NAT needs nothing else.`,
 				return err
 			}
 			s.Log, s.Trace = o.logger(), o.btestTrace(result.Server)
-			run.protocol, run.validate, run.ready = btest.Protocol, s.Validate, func() { remarkAuth(s) }
+			run.protocol, run.validate = btest.Protocol, s.Validate
+			run.ready = func() {
+				for _, line := range routerOSLines(run.listen, ownAddresses(), s.Accounts != nil) {
+					s.Log.Info("on a router: " + line)
+				}
+				remarkAuth(s)
+			}
 			run.serve = func(sink result.Sink) serveFunc { s.Sink = sink; return s.Serve }
 			return o.runServer(cmd.Context(), run)
 		},
