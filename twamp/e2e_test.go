@@ -80,6 +80,27 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// The example of the README of twamp-rs, whose own sample has a jitter of 0.00
+// although its round trips vary: 100 packets over loopback, none lost.
+func TestLoopbackExample(t *testing.T) {
+	addr := serve(t, &Server{}, "127.0.0.1")
+	all, err := reportsOf(t.Context(), &Client{Addr: addr, Probe: Probe{Count: 100, Interval: 2 * time.Millisecond, Wait: 20 * time.Second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := all[0]
+	if r.Sent != 100 || r.Replies != 100 || r.Lost != 0 || *r.LostOut != 0 || *r.LostHome != 0 {
+		t.Errorf("%+v", r.RoundTrips)
+	}
+	d := r.RTT.Delay
+	if d.Min <= 0 || d.Min > d.P50 || d.P50 > d.Max {
+		t.Errorf("RTT %+v", d)
+	}
+	if d.Min != d.Max && (r.RTT.Jitter == nil || *r.RTT.Jitter == 0 || r.RTT.IPDV.MeanAbs == 0) {
+		t.Errorf("RTT from %v to %v without jitter: %+v", d.Min, d.Max, r.RTT)
+	}
+}
+
 // reflect runs r on a free port and returns where.
 func startReflector(t *testing.T, r *Reflector) string {
 	t.Helper()

@@ -173,6 +173,37 @@ func errorOfRTT(b *testing.B, l line, way string) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkRate sends 10 000 packets a second in one TWAMP session for two
+// seconds.
+func BenchmarkRate(b *testing.B) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- (&Server{}).Serve(ctx, l) }()
+	for b.Loop() {
+		c := &Client{Addr: l.Addr().String(), Probe: Probe{Count: 20000, Interval: 100 * time.Microsecond}}
+		all, err := reportsOf(b.Context(), c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r := all[0]
+		b.ReportMetric(r.Rate, "packets/s")
+		b.ReportMetric(float64(r.Lost), "lost")
+		b.ReportMetric(float64(r.LateSent), "late-sent")
+		b.ReportMetric(r.Lateness.Seconds()*1e3, "latest-ms")
+		b.ReportMetric(r.RTT.Delay.P50.Seconds()*1e6, "rtt-median-µs")
+		b.Logf("stamps %s, dropped %v, remarks %v", r.Stamps, r.Dropped, r.remarks)
+	}
+	b.ReportMetric(0, "ns/op")
+	cancel()
+	if err := <-done; err != nil {
+		b.Error(err)
+	}
+}
+
 // naive reflects STAMP as one writes it first: a call for each packet in and out
 // and a map by address.
 func naive(c net.PacketConn, count map[string]uint32) {

@@ -22,9 +22,7 @@ type systemPort struct {
 	out   []byte // and of the one being written
 }
 
-// readBuffer holds 10 000 packets a second for as long as a busy machine may keep
-// us from reading, a packet counting some 800 bytes. It costs nothing while it
-// is empty.
+// readBuffer holds what comes while a busy machine keeps us from reading.
 const readBuffer = 4 << 20
 
 // newSystemPort takes the socket out of the poller if it may.
@@ -41,15 +39,14 @@ func newSystemPort(c *net.UDPConn, join bool) (port, error) {
 	if err := control(setTTL); err != nil {
 		return nil, err
 	}
-	// The system may give less: then bursts are lost here that the path did not
-	// lose, and overruns tells.
-	_ = c.SetReadBuffer(readBuffer)
 	if p, err := newProbePort(c, join); p != nil || err != nil {
 		return p, err
 	}
 	if err := control(setOptions); err != nil {
 		return nil, err
 	}
+	// The system may give less: then bursts are lost here that the path did not lose.
+	_ = c.SetReadBuffer(readBuffer)
 	return &systemPort{conn: c, local: addrPort(c.LocalAddr()), in: make([]byte, 256), out: make([]byte, 0, 128)}, nil
 }
 

@@ -322,6 +322,28 @@ func TestSessionLimits(t *testing.T) {
 	})
 }
 
+// A client that asks for 10 000 sessions gets as many as one connection may have.
+func TestManySessionsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := converse(t, &Server{}, wire.Unauthenticated)
+		granted := 0
+		for i := range 10000 {
+			r := goodRequest
+			r.SenderPort, r.ReceiverPort = uint16(1024+i), uint16(1024+i)
+			switch a := k.accepted(r); a.Accept {
+			case wire.OK:
+				granted++
+			case wire.TemporaryResource:
+			default:
+				t.Fatalf("session %d: %v", i, a.Accept)
+			}
+		}
+		if granted != 256 {
+			t.Errorf("%d sessions granted", granted)
+		}
+	})
+}
+
 func TestAllSessionsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Server{Sessions: 2}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func openProbes(t *testing.T, host string, join bool, buffer int) *ProbeSocket {
@@ -16,14 +18,14 @@ func openProbes(t *testing.T, host string, join bool, buffer int) *ProbeSocket {
 	if err != nil {
 		t.Skipf("no socket at %s: %v", host, err)
 	}
-	if buffer > 0 {
-		if err := c.SetReadBuffer(buffer); err != nil {
-			t.Fatal(err)
-		}
-	}
 	p, err := Probes(c, join)
 	if err != nil || p == nil {
 		t.Fatalf("Probes: %v, %v", p, err)
+	}
+	if buffer > 0 {
+		if err := p.socket.with(func(fd int) error { return setOption(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer) }); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(func() { p.Close() })
 	if err := p.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
