@@ -23,11 +23,12 @@ type agent struct {
 	log      *slog.Logger
 	out      func(to netip.AddrPort, b []byte)
 
-	local netip.AddrPort
-	hosts []netip.Addr
-	extra []wire.Candidate // of our own, beside hosts
-	nat   natKind          // zero until it is found out
-	found NATStatus
+	local   netip.AddrPort
+	hosts   []netip.Addr
+	extra   []wire.Candidate // predicted ports of our own
+	nat     natKind          // zero until it is found out
+	found   NATStatus
+	mapping *wire.Candidate // what the router maps to us; nil if nothing
 
 	started   time.Time
 	left      bool

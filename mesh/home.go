@@ -92,7 +92,11 @@ func (a *agent) candidates() []wire.Candidate {
 	for _, h := range a.hosts {
 		all = append(all, wire.Candidate{Kind: wire.CandidateHost, Priority: 100, At: netip.AddrPortFrom(h, a.local.Port())})
 	}
-	return append(all, a.extra...)
+	if a.mapping != nil {
+		all = append(all, *a.mapping)
+	}
+	all = append(all, a.extra...)
+	return all[:min(len(all), wire.MaxCandidates)]
 }
 
 func (a *agent) toServer(s *home, p *wire.Packet) {

@@ -112,7 +112,7 @@ func newLab(t *testing.T, kinds ...string) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.start(func(ctx context.Context) error { return s.Serve(ctx, conns...) })
+	w.serveOn(s, conns)
 	for i, h := range hosts {
 		r := &resident{}
 		r.Node = &Node{Servers: []string{"198.51.100.10"}, Name: fmt.Sprint("side", i), Listen: netip.MustParseAddrPort(own[i] + fmt.Sprint(":", 5000+i)), ListenPacket: h.ListenPacket}

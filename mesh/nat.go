@@ -133,6 +133,55 @@ func (a *agent) learn(now time.Time, r nat.Report) {
 	}
 }
 
+// mapPort has the router map our port, until ctx ends.
+func (n *Node) mapPort(ctx context.Context, listen func(context.Context, string, string) (net.PacketConn, error)) {
+	var local netip.AddrPort
+	n.with(func(a *agent) { local = a.hostOf(n.Router) })
+	if !local.IsValid() {
+		n.with(func(a *agent) {
+			a.note(result.Warning, "port_mapping", fmt.Sprintf("no address of ours is of the family of the router %v", n.Router), "")
+		})
+		return
+	}
+	m := &nat.Mapper{Router: n.Router, Local: local, ListenPacket: listen}
+	err := m.Run(ctx, func(p nat.PortMapping) { n.with(func(a *agent) { a.mapped(time.Now(), p) }) })
+	if err != nil {
+		n.with(func(a *agent) {
+			a.mapping = nil
+			a.note(result.Warning, "port_mapping", err.Error(), "switch UPnP, NAT-PMP or PCP on at the router, or map the port by hand")
+		})
+	}
+}
+
+// hostOf is our own address of the router's family with our port.
+func (a *agent) hostOf(router netip.Addr) netip.AddrPort {
+	for _, h := range a.hosts {
+		if family(h) == family(router) {
+			return netip.AddrPortFrom(h, a.local.Port())
+		}
+	}
+	return netip.AddrPort{}
+}
+
+// mapped offers the port that the router maps, and says what speaks against it.
+func (a *agent) mapped(now time.Time, p nat.PortMapping) {
+	a.mapping = &wire.Candidate{Kind: wire.CandidateMapped, Priority: 80, At: p.External}
+	text := fmt.Sprintf("the router maps %v to us (%s)", p.External, p.Protocol)
+	if doubt := p.Doubt(a.found.Reflexive.Addr()); doubt != "" {
+		text += ", but " + doubt
+	}
+	a.note(result.Info, "port_mapping", text, "")
+	if !p.External.Addr().IsValid() || p.External.Port() == 0 {
+		a.mapping = nil
+		return
+	}
+	for _, s := range a.servers {
+		if s.up {
+			a.register(now, s)
+		}
+	}
+}
+
 // answerSTUN answers a Binding request that came to the server.
 func (h *hub) answerSTUN(now time.Time, via int, from netip.AddrPort, datagram []byte) {
 	l := h.limits

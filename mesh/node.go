@@ -27,6 +27,7 @@ type Node struct {
 	Listen   netip.AddrPort // where to hear; zero is any address and port
 	Interval time.Duration  // between two pings to one peer; 0 means 500 ms, the least is 20 ms
 	NoRelay  bool           // never ask a server to relay
+	Router   netip.Addr     // asked to map our port (PCP, NAT-PMP); zero asks nobody
 	Log      *slog.Logger   // nil discards
 
 	// ListenPacket opens the socket; nil means that of net.ListenConfig. Resolve
@@ -74,6 +75,9 @@ func (n *Node) Run(ctx context.Context, sink result.Sink) error {
 	probing, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { n.classify(probing, socket, listen) })
+	if n.Router.IsValid() {
+		wg.Go(func() { n.mapPort(probing, listen) })
+	}
 	err = run(ctx, []net.PacketConn{&leaving{PacketConn: conn, leave: func() { n.with((*agent).leave) }}},
 		func(_ int, from netip.AddrPort, b []byte) {
 			if nat.IsSTUN(b) {

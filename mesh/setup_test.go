@@ -42,6 +42,10 @@ func (w *world) serve(h *testnet.Host, s *Server) (stop func()) {
 		}
 		conns = append(conns, c)
 	}
+	return w.serveOn(s, conns)
+}
+
+func (w *world) serveOn(s *Server, conns []net.PacketConn) (stop func()) {
 	return w.start(func(ctx context.Context) error { return s.Serve(ctx, conns...) })
 }
 
