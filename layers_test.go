@@ -97,6 +97,9 @@ func checkImport(t *testing.T, dir string, floor int, imp string) {
 	if below := floorOf(target); below >= floor {
 		t.Errorf("%s imports %s, which does not lie below it", dir, target)
 	}
+	if target == "internal/testnet" && !strings.HasPrefix(dir, "bench") {
+		t.Errorf("%s imports %s, which is for tests", dir, target)
+	}
 	if p := protocolOf(target); p != "" {
 		if own := protocolOf(dir); own != "" && own != p {
 			t.Errorf("%s imports %s: a protocol imports no other", dir, target)
@@ -153,6 +156,7 @@ func TestLayersRejects(t *testing.T) {
 		{"btest/wire", "os"},
 		{"app/diagnose", "net/http"},
 		{"internal/stream", module + "/btest/wire"},
+		{"btest", module + "/internal/testnet"},
 	} {
 		probe := &testing.T{}
 		checkImport(probe, bad.dir, floorOf(bad.dir), bad.imp)
