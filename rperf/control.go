@@ -26,7 +26,7 @@ func newControl(conn net.Conn) *control {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		// Only a help: a system that refuses it still tells of a dead path, later.
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: 2 * time.Second, Count: 3})
-		_ = giveUpAfter(tcp, silenceTime)
+		_ = giveUpAfter(tcp, ackTime)
 	}
 	return &control{conn: conn}
 }

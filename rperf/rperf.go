@@ -35,6 +35,7 @@ const (
 	beginTime   = 30 * time.Second // for a client to say begin, and to say end
 	joinTime    = 5 * time.Second  // for a data connection; a real receiver waits 3 s
 	silenceTime = 8 * time.Second  // without data, while it should flow, ends a stream
+	ackTime     = 7 * time.Second  // without an acknowledgement ends a connection, so that all is free within 10 s
 	graceTime   = 5 * time.Second  // for the far end's last reports, and for a late sender to end
 	partingTime = 250 * time.Millisecond
 	recordEvery = time.Second // the protocol's beat

@@ -159,7 +159,7 @@ func (s *tcpSender) run(ctx context.Context) error {
 		return fmt.Errorf("connection: %w", err)
 	}
 	defer bulk.Close()
-	_ = bulk.SetUserTimeout(silenceTime) // where it can; else the stream ends with its duration
+	_ = bulk.SetUserTimeout(ackTime) // where it can; else the stream ends with its duration
 	// The receiver wants the id whole, however small the writes of a slow
 	// stream are.
 	if err := s.budget.Spend(head); err != nil {

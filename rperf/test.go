@@ -327,9 +327,12 @@ func (t *test) explain(cause error) (reason string, err error) {
 func (t *test) explainFault(n int, fault error) (reason string, err error) {
 	e := &result.Error{Word: result.CodePeerLost, Text: fmt.Sprintf("stream %d", n), Err: fault}
 	reason = result.ReasonFailed
-	if errors.Is(fault, errSilent) {
+	switch {
+	case errors.Is(fault, errSilent):
 		reason = result.ReasonPeerSilent
 		e.Text += fmt.Sprintf(", for %v", silenceTime)
+	case silent(fault):
+		reason = result.ReasonPeerSilent
 	}
 	if t.last().IsZero() || errors.Is(fault, errNotJoined) {
 		// Nothing ever flowed: the test could not be made.
