@@ -11,19 +11,27 @@ import (
 // mostCPUs bounds the number of a processor.
 const mostCPUs = 1024
 
-// useCPUs keeps this process to the processors of a list such as "0,2". Those
-// that there are not are left out with a warning, as rperf does.
-func useCPUs(log *slog.Logger, list string) error {
+// processors reads a list such as "0,2".
+func processors(list string) (cpus []int, err error) {
 	if list == "" {
-		return nil
+		return nil, nil
 	}
-	var cpus []int
 	for part := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(part))
 		if err != nil || n < 0 || n >= mostCPUs {
-			return misuse("", "%s: not a list of processors; give their numbers, such as 0,2", flagValue("affinity", list))
+			return nil, misuse("", "%s: not a list of processors; give their numbers, such as 0,2", flagValue("affinity", list))
 		}
 		cpus = append(cpus, n)
+	}
+	return cpus, nil
+}
+
+// useCPUs keeps this process to the processors of a list. Those that there are
+// not are left out with a warning.
+func useCPUs(log *slog.Logger, list string) error {
+	cpus, err := processors(list)
+	if err != nil || len(cpus) == 0 {
+		return err
 	}
 	missing, err := pinTo(cpus)
 	for _, n := range missing {

@@ -16,6 +16,7 @@ func btestClientCommand(e *env) *cobra.Command {
 	c := &btest.Client{}
 	o := newOutput(e)
 	var f btestClientFlags
+	var every everyFlags
 	cmd := &cobra.Command{
 		Use:   "client HOST[:PORT]",
 		Short: "test against RouterOS or another btest server",
@@ -28,19 +29,25 @@ told otherwise. The router needs /tool/bandwidth-server enabled.`,
 		Args: oneArg("HOST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.Target = args[0]
+			plan, err := every.plan(cmd.Flags())
+			if err != nil {
+				return err
+			}
 			if err := f.apply(cmd.Context(), e, cmd.Flags(), c); err != nil {
 				return err
 			}
-			return o.runClient(cmd.Context(), c.Validate, func(ctx context.Context, sink result.Sink) error {
+			return o.runClients(cmd.Context(), plan, cmd.Flags(), c.Validate, func(ctx context.Context, sink result.Sink) error {
 				c.Log, c.Trace = o.logger(), o.btestTrace(result.Client)
 				return c.Run(ctx, sink)
 			})
 		},
 	}
 	f.register(cmd.Flags(), c)
+	every.register(cmd.Flags())
 	o.register(cmd.Flags())
 	o.syslog.register(cmd.Flags())
 	o.fail.register(cmd.Flags())
+	o.fail.registerRuns(cmd.Flags())
 	return cmd
 }
 

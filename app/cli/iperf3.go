@@ -77,8 +77,10 @@ func (f *iperf3Login) read(ctx context.Context, e *env, set func(name, password 
 	switch {
 	case f.name == "" && f.key == "":
 		return nil
-	case f.name == "" || f.key == "":
-		return misuse("", "--username and --rsa-public-key-path belong together; give both, or neither")
+	case f.name == "":
+		return misuse("", "%s: it belongs together with --username; give both, or neither", flagValue("rsa-public-key-path", f.key))
+	case f.key == "":
+		return misuse("", "%s: it belongs together with --rsa-public-key-path; give both, or neither", flagValue("username", f.name))
 	}
 	padding := auth.PKCS1
 	switch strings.ToLower(f.padding) {

@@ -214,6 +214,10 @@ func (f *iperf3ClientFlags) check(fs *pflag.FlagSet) error {
 		return misuse("", "--time 0: a test has an end; give whole seconds, or --bytes or --blockcount")
 	case (timed || f.blocks > 0) && f.bytes > 0 || timed && f.blocks > 0:
 		return misuse("", "--time, --bytes and --blockcount exclude each other; choose what ends the test")
+	case time.Duration(f.time)%time.Second != 0 || time.Duration(f.time) > wire.MaxTime*time.Second:
+		return misuse("", "--time %v: iperf3 carries whole seconds, up to %d", time.Duration(f.time), wire.MaxTime)
+	case time.Duration(f.omit)%time.Second != 0 || time.Duration(f.omit) > wire.MaxOmit*time.Second:
+		return misuse("", "--omit %v: iperf3 carries whole seconds, up to %d", time.Duration(f.omit), wire.MaxOmit)
 	case f.connectTime < 0:
 		return misuse("", "--connect-timeout %d: want 0 or more milliseconds", f.connectTime)
 	case f.interval == 0:

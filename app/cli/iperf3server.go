@@ -176,8 +176,10 @@ func (f *iperf3ServerFlags) logins(s *iperf3.Server) error {
 	switch {
 	case f.key == "" && f.users == "":
 		return nil
-	case f.key == "" || f.users == "":
-		return misuse("", "--rsa-private-key-path and --authorized-users-path belong together, and without one everybody could test; give both, or neither")
+	case f.key == "":
+		return misuse("", "%s: without --rsa-private-key-path everybody could test; give both, or neither", flagValue("authorized-users-path", f.users))
+	case f.users == "":
+		return misuse("", "%s: without --authorized-users-path everybody could test; give both, or neither", flagValue("rsa-private-key-path", f.key))
 	}
 	key, err := readPrivate("rsa-private-key-path", f.key)
 	if err != nil {

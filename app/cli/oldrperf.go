@@ -55,7 +55,7 @@ func (r *oldRperf) register(fs *pflag.FlagSet) {
 	fs.BoolVarP(&r.server, "server", "s", false, "serve")
 	fs.StringVarP(&r.client, "client", "c", "", "test against `HOST`")
 	fs.VarP(&r.port, "port", "p", "TCP port of the control connection")
-	fs.StringVarP(&r.affinity, "affinity", "A", "", "run on these `CPUS` only, such as 0,2")
+	fs.StringVarP(&r.affinity, "affinity", "A", "", "run streams on these `CPUS` in turn, such as 0,2")
 	fs.BoolVarP(&r.debug, "debug", "d", false, "say more on standard error")
 	fs.BoolVarP(&r.six, "version6", "6", false, "server: listen on both families instead of IPv4")
 	fs.Var(&r.limit, "client-limit", "server: tests at once, others are closed; 0 no limit")
@@ -79,9 +79,6 @@ func (r *oldRperf) run(ctx context.Context, fs *pflag.FlagSet) error {
 	if r.debug {
 		r.output.verbose = 1
 	}
-	if err := useCPUs(r.output.logger(), r.affinity); err != nil {
-		return err
-	}
 	switch {
 	case r.server: // -s wins over -c, as in the original
 		return r.serve(ctx)
@@ -93,7 +90,11 @@ func (r *oldRperf) run(ctx context.Context, fs *pflag.FlagSet) error {
 
 // serve runs as the server.
 func (r *oldRperf) serve(ctx context.Context) error {
-	s := &rperf.Server{Policy: &admit.Limits{}, Ports: r.ports, Tests: max(0, int(r.limit)), Refuse: r.limit > 0}
+	cpus, err := processors(r.affinity)
+	if err != nil {
+		return err
+	}
+	s := &rperf.Server{Policy: &admit.Limits{}, Ports: r.ports, CPUs: cpus, Tests: max(0, int(r.limit)), Refuse: r.limit > 0}
 	at := joinPort("0.0.0.0", r.port)
 	if r.six {
 		at = joinPort("", r.port)
@@ -144,8 +145,12 @@ func (r *oldRperf) asked(portGiven bool) (*rperf.Client, error) {
 	if r.streams < 0 || r.streams > wire.MaxStreams {
 		return nil, misuse("", "--parallel %d: rperf carries 1 to %d streams", r.streams, wire.MaxStreams)
 	}
+	cpus, err := processors(r.affinity)
+	if err != nil {
+		return nil, err
+	}
 	c := &rperf.Client{
-		Target: target, UDP: r.udp, NoDelay: r.noDelay, Ports: r.ports, Streams: max(1, int(r.streams)),
+		CPUs: cpus, Target: target, UDP: r.udp, NoDelay: r.noDelay, Ports: r.ports, Streams: max(1, int(r.streams)),
 		Rate: 8 * perSecond, Duration: max(time.Millisecond, r.time.duration()), SendInterval: r.burst.duration(),
 		Direction: result.Up, Length: int(r.length),
 	}

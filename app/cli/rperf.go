@@ -51,7 +51,7 @@ func (r byteRate) Type() string { return "bytes/s" }
 // means that.
 func (r byteRate) Set(text string) error {
 	n, err := wire.ParseRate(text)
-	if err != nil || n == wire.LeastRate && strings.Trim(text, "-0.") == "" || n > math.MaxInt64/8 {
+	if err != nil || strings.HasPrefix(text, "-") || strings.Trim(text, "0.kmgKMG") == "" || n > math.MaxInt64/8 {
 		return fmt.Errorf("not a rate; give bytes/s such as 125000, with k, m, g for bits/s (1m) or K, M, G for bytes/s (12.5M); --rate takes bits/s, and 0 for no limit")
 	}
 	*r.to = rate(8 * n)

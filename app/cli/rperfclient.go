@@ -103,7 +103,7 @@ func (f *rperfClientFlags) register(fs *pflag.FlagSet, c *rperf.Client) {
 	fs.Var(&f.burst, "send-interval", "time between the bursts of a real rperf server that sends; we send evenly")
 	fs.BoolVarP(&c.NoDelay, "no-delay", "N", false, "TCP_NODELAY on the streams")
 	fs.VarP(&f.omit, "omit", "O", "with --format rperf: leave so many results at the start of each stream out of its sums")
-	fs.StringVarP(&f.affinity, "affinity", "A", "", "run on these `CPUS` only, such as 0,2")
+	fs.StringVarP(&f.affinity, "affinity", "A", "", "run streams on these `CPUS` in turn, such as 0,2")
 	fs.Var(&f.interval, "interval", "time between results")
 	fs.BoolVar(&f.noLatency, "no-latency", false, "do not probe round trips before and during the test")
 	fs.BoolVar(&c.Classic, "classic", false, "do as a real rperf does, also with another sonde")
@@ -148,7 +148,8 @@ func (f *rperfClientFlags) apply(o *output, fs *pflag.FlagSet, c *rperf.Client) 
 	c.SendBuffer, c.ReceiveBuffer = int(f.sendBuffer), int(f.recvBuffer)
 	c.Duration, c.Interval, c.SendInterval = time.Duration(f.time), time.Duration(f.interval), time.Duration(f.burst)
 	o.others = map[string]otherFormat{"rperf": {make: f.document(c), machine: true}}
-	return useCPUs(o.logger(), f.affinity)
+	c.CPUs, err = processors(f.affinity)
+	return err
 }
 
 // document makes rperf's own document of the test of c.

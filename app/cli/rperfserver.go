@@ -32,7 +32,7 @@ and for uploads of real rperf clients ports of --tcp-port-pool and
   sonde rperf server --max-tests 2 --max-duration 1m --max-rate 100M`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			run, err := f.apply(o, cmd.Flags(), s)
+			run, err := f.apply(cmd.Flags(), s)
 			if err != nil {
 				return err
 			}
@@ -83,11 +83,11 @@ func (f *rperfServerFlags) register(fs *pflag.FlagSet, s *rperf.Server) {
 	fs.Var(&f.duration, "max-duration", "longest test; 0 no limit")
 	fs.Var(&f.rate, "max-rate", "highest rate of one test, bit/s")
 	fs.Var(&f.interval, "interval", "time between results")
-	fs.StringVarP(&f.affinity, "affinity", "A", "", "run on these `CPUS` only, such as 0,2")
+	fs.StringVarP(&f.affinity, "affinity", "A", "", "run streams on these `CPUS` in turn, such as 0,2")
 }
 
 // apply sets the fields of s that the flags mean, and says where it listens.
-func (f *rperfServerFlags) apply(o *output, fs *pflag.FlagSet, s *rperf.Server) (service, error) {
+func (f *rperfServerFlags) apply(fs *pflag.FlagSet, s *rperf.Server) (service, error) {
 	for _, name := range []string{"max-tests", "max-tests-per-address", "client-limit", "max-connections", "max-connections-per-address"} {
 		if n, ok := fs.Lookup(name).Value.(*count); ok && *n < 0 {
 			return service{}, misuse("", "--%s %d: want 1 or more, or 0 for no limit", name, *n)
@@ -119,7 +119,8 @@ func (f *rperfServerFlags) apply(o *output, fs *pflag.FlagSet, s *rperf.Server) 
 	if run.listen, err = f.listen.addresses(from.host()); err != nil {
 		return service{}, err
 	}
-	return run, useCPUs(o.logger(), f.affinity)
+	s.CPUs, err = processors(f.affinity)
+	return run, err
 }
 
 // orNone is a limit as the engines take it, where 0 is the default and -1 none.

@@ -41,6 +41,7 @@ needs no flags.`,
 	t.family.register(fs)
 	t.output.register(fs)
 	t.output.syslog.register(fs)
+	t.output.fail.register(fs)
 	return cmd
 }
 
@@ -103,8 +104,9 @@ func (t *trial) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sink = o.fail.sink(sinkOf(sink))
 	fail := func(err error) error {
-		sinkOf(sink).Put(failure("", result.Client, err))
+		sink.Put(failure("", result.Client, err))
 		return cmp.Or(err, o.close())
 	}
 	found := survey(ctx, t.dial(), t.network, t.host)
@@ -119,9 +121,9 @@ func (t *trial) run(ctx context.Context) error {
 	var last error
 	for n, f := range able {
 		o.say("testing by %s: download, then upload, %v each\n", f.protocol, time.Duration(t.each))
-		end, tried := t.both(ctx, f, sinkOf(sink), n+1 == len(able))
+		end, tried := t.both(ctx, f, sink, n+1 == len(able))
 		if tried {
-			return cmp.Or(end, o.close())
+			return cmp.Or(end, o.fail.err(), o.close())
 		}
 		o.logger().Warn("no test by "+f.protocol, "err", end)
 		last = end

@@ -59,6 +59,10 @@ var wrongValues = map[string][]struct{ value, said string }{
 	"verbose":                     {{"=x", "not a whole number"}},
 	"fail-if":                     {{"loss", ""}},
 	"client":                      {{"a b:0", "1 to 65535"}},
+	"every":                       {{"0", "want more than 0"}, {"10ms", "1s or more"}, {"often", "give seconds"}},
+	"jitter":                      {{"1s", "without --every"}, {"x", "give seconds"}},
+	"count":                       {{"3", "without --every"}, {"x", "not a whole number"}},
+	"fail-runs":                   {{"3/5", "without --every"}},
 }
 
 // anything are flags whose every value makes sense.
