@@ -32,7 +32,7 @@ type probeFlags struct {
 	padding            size
 	zeros              bool
 	dscp               dscp
-	sourcePort         port
+	sourcePorts        sourcePorts
 	reportEvery        duration
 	records            string
 	every, everyJitter duration
@@ -53,7 +53,7 @@ func (f *probeFlags) register(fs *pflag.FlagSet, o *output) {
 	fs.BoolVar(&f.zeros, "zeros", false, "pad with zeros, not with random octets")
 	fs.Var(&f.dscp, "dscp", "mark packets with this DSCP, 0 to 63 or a name such as EF, AF41, CS5")
 	fs.Var(&f.wait, "timeout", "a reply that takes longer is lost")
-	fs.Var(&f.sourcePort, "source-port", "UDP port to send from; further sessions take the next ones (default any)")
+	fs.Var(&f.sourcePorts, "source-port", "UDP `PORT` to send from, further sessions from the next ones; or FIRST-LAST, the first that is free (default any)")
 	fs.Var(&f.reportEvery, "report-interval", "time between results")
 	fs.StringVar(&f.records, "records", "", "write a CSV row for each answered packet to this `FILE`")
 	fs.Var(&f.every, "every", "repeat the test so often, on a schedule that does not drift; one JSON line for each, unless --format says otherwise")
@@ -67,7 +67,7 @@ func (f *probeFlags) register(fs *pflag.FlagSet, o *output) {
 	o.fail.registerRuns(fs)
 	o.others = map[string]otherFormat{"twping": {make: func(w otherWriter) errSink { return report.Twping(w) }}}
 	fs.Lookup("format").Usage = "results as `KIND` text, json, jsonl, or twping for a summary in its form"
-	fs.Lookup("source-port").DefValue, fs.Lookup("padding").DefValue = "0", "0"
+	fs.Lookup("padding").DefValue = "0"
 }
 
 // probe is what the flags mean.
@@ -88,8 +88,12 @@ func (f *probeFlags) probe(fs *pflag.FlagSet, from source) (twamp.Probe, error) 
 	if fs.Changed("padding") && f.padding == 0 {
 		p.Padding = -1
 	}
-	if from.addr.IsValid() || f.sourcePort != 0 {
-		p.Source = netip.AddrPortFrom(from.addr, uint16(f.sourcePort))
+	first, last := f.sourcePorts.First, f.sourcePorts.Last
+	if first < last {
+		p.Ports, first = twamp.PortRange(f.sourcePorts), 0
+	}
+	if from.addr.IsValid() || first != 0 {
+		p.Source = netip.AddrPortFrom(from.addr, first)
 	}
 	if f.records != "" {
 		f.recorder = &recorder{}
@@ -189,6 +193,24 @@ func interruptedTest(ctx context.Context, sink result.Sink, one func(context.Con
 	}
 	return err
 }
+
+// A sourcePorts is a flag value: FIRST-LAST, or one port; the zero sourcePorts is
+// any.
+type sourcePorts twamp.PortRange
+
+// String is the range as Set takes it.
+func (p *sourcePorts) String() string {
+	if *p == (sourcePorts{}) {
+		return ""
+	}
+	return (*testPorts)(p).String()
+}
+
+// Type names the kind of value in help texts.
+func (p *sourcePorts) Type() string { return "ports" }
+
+// Set parses text.
+func (p *sourcePorts) Set(text string) error { return (*testPorts)(p).Set(text) }
 
 // A dscp is a flag value: the number of a differentiated services codepoint, or
 // its name.

@@ -22,7 +22,8 @@ func testCommand(e *env) *cobra.Command {
 		Short: "find out what a host can be tested with, and test the path to it",
 		Long: `Find out which protocols of tests a host answers, choose one, and run a download
 and an upload with it: how much gets through each way, how much longer round
-trips take meanwhile, and what was the limit. It takes less than 20 seconds and
+trips take meanwhile, and what was the limit. A host that has only a reflector of
+TWAMP or STAMP is tested for delay and loss. It takes less than 20 seconds and
 needs no flags.`,
 		Example: `  sonde test 192.168.88.1
   sonde test test.example.net --json`,
@@ -109,15 +110,20 @@ func (t *trial) run(ctx context.Context) error {
 		sink.Put(failure("", result.Client, err))
 		return cmp.Or(err, o.close())
 	}
-	found := survey(ctx, t.dial(), t.network, t.host)
+	reflecting := make(chan reflection, 1)
+	go func() { reflecting <- t.reflection(ctx) }()
+	found, reflects := survey(ctx, t.dial(), t.network, t.host), <-reflecting
 	if ctx.Err() != nil {
 		return fail(context.Cause(ctx))
 	}
 	able := spoken(found)
-	if len(able) == 0 {
+	switch {
+	case len(able) == 0 && reflects.protocol == "":
 		return fail(nobody(t.host, found))
+	case len(able) == 0:
+		return cmp.Or(t.roundTrips(ctx, reflects, sinkOf(sink)), o.close())
 	}
-	o.say("%s: %s\n", t.host, portsText(found))
+	o.say("%s: %s%s\n", t.host, portsText(found), reflects.text())
 	var last error
 	for n, f := range able {
 		o.say("testing by %s: download, then upload, %v each\n", f.protocol, time.Duration(t.each))

@@ -74,6 +74,7 @@ type twampPingFlags struct {
 	explicit       bool
 	startTime      string
 	connect, reply duration
+	controlDSCP    dscp
 
 	responderAddr, controllerAddr string
 	responderPort                 port
@@ -90,6 +91,7 @@ func (f *twampPingFlags) register(fs *pflag.FlagSet, o *output) {
 	fs.StringVar(&f.startTime, "start-time", "", "`TIME` for the request, such as 2026-11-20T14:00:00Z (default at once)")
 	fs.Var(&f.connect, "connect-timeout", "for the control connection")
 	fs.Var(&f.reply, "reply-timeout", "for each answer of the server")
+	fs.Var(&f.controlDSCP, "control-dscp", "mark the control connection with this DSCP, 0 to 63 or a name")
 	f.probeFlags.register(fs, o)
 	fs.Lookup("receiver-port").DefValue = "0"
 	// The names of twamp-rs.
@@ -154,9 +156,10 @@ func (f *twampPingFlags) client(e *env, fs *pflag.FlagSet, p twamp.Probe) (*twam
 	c := &twamp.Client{
 		Probe: p, KeyID: f.keys.id, Sessions: int(f.sessions), ReceiverPort: uint16(f.receiverPort), Explicit: f.explicit,
 		ConnectTime: time.Duration(f.connect), ReplyTime: time.Duration(f.reply),
+		ControlDSCP: uint8(f.controlDSCP),
 	}
 	if f.light {
-		for _, name := range []string{"mode", "key-file", "key-id", "sessions", "receiver-port", "responder-reflect-port", "explicit-addresses", "start-time", "connect-timeout", "reply-timeout"} {
+		for _, name := range []string{"mode", "key-file", "key-id", "sessions", "receiver-port", "responder-reflect-port", "explicit-addresses", "start-time", "control-dscp", "connect-timeout", "reply-timeout"} {
 			if fs.Changed(name) {
 				return nil, misuse("", "--%s: TWAMP Light has no control connection that could agree on it; leave it or --light out", name)
 			}

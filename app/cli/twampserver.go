@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,8 +45,9 @@ or choose another port with --listen. Open the ports of --test-ports as well.`,
 			return o.runServer(cmd.Context(), run)
 		},
 	}
-	f.register(cmd.Flags())
-	o.registerLog(cmd.Flags())
+	f.register(cmd.Flags(), s)
+	o.register(cmd.Flags())
+	o.syslog.register(cmd.Flags())
 	return cmd
 }
 
@@ -62,6 +61,7 @@ type twampServerFlags struct {
 	ports                    testPorts
 	open                     reflectorFlags
 	noLight                  bool
+	controlDSCP              dscp
 	limits                   map[string]*count
 	setUp, servWait, refWait duration
 	mostTimeout, longest     duration
@@ -81,7 +81,7 @@ var twampNumbers = []struct {
 	{"max-logins", 32, "set-ups with a key in progress at once; 0 no limit"},
 }
 
-func (f *twampServerFlags) register(fs *pflag.FlagSet) {
+func (f *twampServerFlags) register(fs *pflag.FlagSet, s *twamp.Server) {
 	f.listen.port = wire.Port
 	f.setUp, f.servWait, f.refWait, f.mostTimeout = duration(10*time.Second), duration(900*time.Second), duration(900*time.Second), duration(time.Minute)
 	fs.StringSliceVar(&f.listen.at, "listen", nil, "`ADDR`, ADDR:PORT or :PORT to listen on; may be given again (default every address)")
@@ -91,6 +91,8 @@ func (f *twampServerFlags) register(fs *pflag.FlagSet) {
 	f.keys.registerFile(fs)
 	fs.Var(&f.rounds, "rounds", "rounds of PBKDF2 that a login costs, a power of two from 1024 on; 0 is 2048")
 	fs.Var(&f.ports, "test-ports", "UDP ports of sessions, FIRST-LAST, where the one that a client proposes is not free")
+	fs.Var(&f.controlDSCP, "control-dscp", "mark control connections with this DSCP, 0 to 63 or a name")
+	fs.BoolVar(&s.Duplicates, "reflect-duplicates", false, "reflect packets that come twice in sessions with keys, too; they may be replays")
 	fs.BoolVar(&f.noLight, "no-light", false, "reflect nothing but sessions of control connections")
 	f.open.register(fs)
 	f.limits = map[string]*count{}
@@ -131,7 +133,8 @@ func (f *twampServerFlags) apply(e *env, s *twamp.Server) (service, error) {
 	if err != nil {
 		return service{}, err
 	}
-	s.Policy = &onlyFrom{allowed: open.Only, next: &admit.Limits{Duration: time.Duration(f.longest)}}
+	s.Only, s.DSCP = open.Only, uint8(f.controlDSCP)
+	s.Policy = &admit.Limits{Duration: time.Duration(f.longest)}
 	if !f.noLight && (s.Modes == 0 || s.Modes.Has(wire.Unauthenticated)) {
 		s.Open = open
 	}
@@ -142,7 +145,7 @@ func (f *twampServerFlags) apply(e *env, s *twamp.Server) (service, error) {
 	_, listen := from.dialer()
 	s.ListenPacket = twamp.ListenPacketFunc(listen)
 	run := service{protocol: twamp.Protocol, config: net.ListenConfig{Control: from.control}, validate: s.Validate}
-	run.serve = func(result.Sink) serveFunc { return s.Serve }
+	run.serve = func(sink result.Sink) serveFunc { s.Sink = sink; return s.Serve }
 	run.listen, err = f.listen.addresses(from.host())
 	return run, err
 }
@@ -181,22 +184,6 @@ func remarkOpen(s *twamp.Server) {
 	if s.Keys.Len() == 0 {
 		s.Log.Warn("no keys: everybody who reaches this server can have packets reflected; --key-file, --allow and the limits bound that")
 	}
-}
-
-// onlyFrom is a Policy that refuses everybody who is not on a list; an empty
-// list is everybody.
-type onlyFrom struct {
-	allowed []netip.Prefix
-	next    admit.Policy
-}
-
-// Admit implements admit.Policy.
-func (o *onlyFrom) Admit(ctx context.Context, r admit.Request) (*admit.Grant, error) {
-	inside := func(p netip.Prefix) bool { return p.Contains(r.Peer.WithZone("")) }
-	if len(o.allowed) > 0 && !slices.ContainsFunc(o.allowed, inside) {
-		return nil, &admit.RefusedError{Word: "address_not_allowed", Text: fmt.Sprintf("%v is not on the list of --allow", r.Peer)}
-	}
-	return o.next.Admit(ctx, r)
 }
 
 // reflectorFlags say whom to answer without a control connection, and how.
