@@ -131,6 +131,9 @@ func (a *agent) relayed(now time.Time, s *home, l wire.Relay) {
 	}
 }
 
+// maxPeers is how many peers a node has: as many as a server lists.
+const maxPeers = 4096
+
 // agree makes the peers those of the latest lists. The list of a silent server
 // holds as long as no other server answers, and for a peer that still answers.
 func (a *agent) agree(now time.Time) {
@@ -151,6 +154,9 @@ func (a *agent) agree(now time.Time) {
 	}
 	for key, l := range wanted {
 		p := a.peers[key]
+		if p == nil && len(a.peers) >= maxPeers {
+			continue
+		}
 		if p == nil {
 			p = a.meet(now, key, l)
 		}

@@ -35,6 +35,7 @@ type home struct {
 
 	lists      map[uint32]*pages // not yet whole, by generation
 	generation uint32            // of the list in use
+	adopted    time.Time         // when a list was taken
 	hasList    bool
 	listed     map[peerKey]listing // the latest whole list
 }
@@ -193,8 +194,8 @@ func (a *agent) adoptOld(now time.Time, s *home, peers []wire.Listed) {
 
 // takePage takes a page of a list; the list counts once all its pages are here.
 func (a *agent) takePage(now time.Time, s *home, l wire.List) {
-	if s.hasList && int32(l.Generation-s.generation) < 0 && now.Sub(s.registered) < registerEvery {
-		return // an old list that came late; a server that started again is asked again
+	if s.hasList && int32(l.Generation-s.generation) < 0 && now.Sub(s.adopted) < expiry {
+		return // an old list that came late; after a while it is the server's clock that was set
 	}
 	g := s.lists[l.Generation]
 	if g == nil || len(g.parts) > 0 && now.Sub(g.since) > registerEvery {
@@ -223,7 +224,7 @@ func (a *agent) takePage(now time.Time, s *home, l wire.List) {
 		}
 	}
 	clear(s.lists)
-	s.listed, s.hasList, s.generation = all, true, l.Generation
+	s.listed, s.hasList, s.generation, s.adopted = all, true, l.Generation, now
 	a.agree(now)
 }
 

@@ -81,6 +81,8 @@ func newHub(now time.Time, l Limits, log *slog.Logger, out func(int, netip.AddrP
 		limits: l, log: log, out: out, seal: newSeal(now), strangers: newBuckets(),
 		clients: map[wire.ID]*client{}, at: map[netip.AddrPort]*client{}, sites: map[netip.Addr]int{},
 		drops: map[string]uint64{},
+		// At most one a second, so a server that starts again goes on above.
+		generation: uint32(now.Unix()),
 	}
 }
 

@@ -132,6 +132,17 @@ func (p *peer) offer(listed []wire.Candidate, families [2]bool) bool {
 	return isNew
 }
 
+// hasRoom makes room for another address: those that a peer once came from and
+// that never worked give way.
+func (p *peer) hasRoom() bool {
+	if len(p.tries) >= maxTries {
+		p.tries = slices.DeleteFunc(p.tries, func(t *try) bool {
+			return t != p.use && t.Kind == wire.CandidatePeer && t.works.IsZero()
+		})
+	}
+	return len(p.tries) < maxTries
+}
+
 // restart begins the search for a path anew.
 func (p *peer) restart(now time.Time) {
 	p.begun, p.round, p.roundAt, p.checked = now, 0, now, 0
@@ -211,7 +222,7 @@ func (a *agent) answer(now time.Time, p *peer, m *message) {
 		ext = append(ext, wire.Times{T1: m.times.T1, T2: nanoseconds(m.at), T3: nanoseconds(now), Received: uint32(p.pingsArrived)})
 	}
 	a.toPeer(p, m.from, m.via, &wire.Packet{Echo: m.Stamp, Ext: stream(ext...)}, number)
-	if m.via == nil && p.tryAt(m.from) == nil && len(p.tries) < maxTries {
+	if m.via == nil && p.tryAt(m.from) == nil && p.hasRoom() {
 		t := &try{Candidate: wire.Candidate{Kind: wire.CandidatePeer, At: m.from}}
 		p.tries = append(p.tries, t)
 		a.check(now, p, t)

@@ -30,6 +30,9 @@ type Server struct {
 // addresses. It returns nil when ctx ended it.
 func (s *Server) Serve(ctx context.Context, conns ...net.PacketConn) error {
 	if len(s.Name) > wire.MaxName {
+		for _, c := range conns {
+			c.Close()
+		}
 		return fmt.Errorf("mesh: the name %q has %d bytes, at most %d are allowed", s.Name, len(s.Name), wire.MaxName)
 	}
 	log := s.Log

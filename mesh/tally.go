@@ -97,9 +97,13 @@ func (t *tally) settle(now time.Time) {
 		return
 	}
 	wait := t.wait()
-	for i := range t.window {
+	for i, left := len(t.window)-1, t.pending; i >= 0 && left > 0; i-- {
 		p := &t.window[i]
-		if p.fate == pending && now.Sub(p.sent) > wait {
+		if p.fate != pending {
+			continue
+		}
+		left--
+		if now.Sub(p.sent) > wait {
 			p.fate = lost
 			t.pending--
 			t.lost++

@@ -47,7 +47,7 @@ func (a *agent) judge(now time.Time, p *peer) {
 		}
 	}
 	looked := now.Sub(p.begun)
-	switch relay := a.relayFor(p); {
+	switch relay := a.relayFor(now, p); {
 	case relay != nil && p.via == nil && looked > relayAfter:
 		p.via, p.echoed, p.unanswered = relay, now, 0
 		if p.enter(wire.StateRelay, a.reason(p), now) {
@@ -68,8 +68,9 @@ func (a *agent) judge(now time.Time, p *peer) {
 }
 
 // relayFor is a server that can carry packets to the peer, or nil.
-func (a *agent) relayFor(p *peer) *home {
-	if a.noRelay || !p.sonde || p.key.id == (wire.ID{}) || p.state == wire.StateFailed && p.reason == wire.ReasonRelayRefused {
+func (a *agent) relayFor(now time.Time, p *peer) *home {
+	refused := p.state == wire.StateFailed && p.reason == wire.ReasonRelayRefused && now.Sub(p.since) < roundEvery
+	if a.noRelay || !p.sonde || p.key.id == (wire.ID{}) || refused {
 		return nil
 	}
 	for _, s := range a.servers {
