@@ -17,12 +17,15 @@ func Bulk(c net.Conn) (BulkConn, error) {
 	return newPlainBulk(c), nil
 }
 
+// SlowBulk takes c over for a flow that is limited to little; see ListenSlow.
+func SlowBulk(c net.Conn) BulkConn { return newPlainBulk(c) }
+
 // OnKernel reports whether c, a PacketConn or BulkConn, is a socket of the
 // system: then time is real, and exact waiting is worth its price.
 func OnKernel(c any) bool {
 	switch c := c.(type) {
 	case *plainPackets:
-		return c.system
+		return c.system && !c.slow
 	case *plainBulk:
 		return c.tcp != nil
 	}

@@ -37,3 +37,18 @@ func ListenPackets(ctx context.Context, at netip.AddrPort, o PacketOptions) (Pac
 	}
 	return p, nil
 }
+
+// ListenSlow is ListenPackets for a socket over which little passes: a few
+// hundred datagrams a second. It is left to the runtime, and senders on it wait
+// on the runtime's timers. A thread for each that sleeps in the kernel would cost
+// a server of many such flows more than their packets: with two processors and
+// 150 flows of 1 Mbit/s each sleeper keeps others from running, and they reach a
+// third of their rates.
+func ListenSlow(ctx context.Context, at netip.AddrPort, o PacketOptions) (PacketConn, error) {
+	o.Plain = true
+	c, err := ListenPackets(ctx, at, o)
+	if p, ok := c.(*plainPackets); ok {
+		p.slow = true
+	}
+	return c, err
+}

@@ -25,6 +25,7 @@ type plainPackets struct {
 	conn   net.PacketConn
 	quick  addrPorts // conn, if it has these calls
 	system bool      // conn is a socket of the system
+	slow   bool      // little passes: see ListenSlow
 	local  netip.AddrPort
 
 	scratch []byte   // the reader's: datagrams land here when the caller wants their front only

@@ -301,3 +301,35 @@ func BenchmarkTrain(b *testing.B) {
 		}
 	}
 }
+
+// TestSlow: sockets over which little passes stay with the runtime, with all else
+// as usual.
+func TestSlow(t *testing.T) {
+	c, err := ListenSlow(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), PacketOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if OnKernel(c) || Detached(c) {
+		t.Errorf("%s: on the kernel %v, detached %v", c.Technique(), OnKernel(c), Detached(c))
+	}
+	if n, err := c.WriteTrain(make([]byte, 30), 10, c.LocalAddrPort()); n != 3 || err != nil {
+		t.Errorf("sent %d, %v", n, err)
+	}
+	ms := []Message{{Data: make([]byte, 100)}}
+	for range 3 {
+		if n, err := c.ReadBatch(ms); n != 1 || err != nil || ms[0].Len != 10 {
+			t.Errorf("received %d, %v: %+v", n, err, ms[0])
+		}
+	}
+	if _, err := ListenSlow(t.Context(), c.LocalAddrPort(), PacketOptions{}); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("an occupied port gave %v", err)
+	}
+	x, y := tcpPair(t)
+	defer y.Close()
+	b := SlowBulk(x)
+	defer b.Close()
+	if Detached(b) {
+		t.Error("a slow TCP connection is detached")
+	}
+}
