@@ -61,7 +61,7 @@ func (y *yard) listenTCP(ctx context.Context, p *plan, at netip.AddrPort, sends 
 }
 
 func (y *yard) listenUDP(ctx context.Context, p *plan, at netip.AddrPort, sends bool) (part, uint16, error) {
-	c, err := y.net.listenUDP(ctx, at, p.packetOptions())
+	c, err := y.net.listenUDP(ctx, at, p.packetOptions(sends))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -101,7 +101,7 @@ func (y *yard) callTCP(p *plan, to netip.AddrPort, sends bool) part {
 }
 
 func (y *yard) callUDP(ctx context.Context, p *plan, to netip.AddrPort, sends bool) (part, error) {
-	c, err := y.net.listenUDP(ctx, netip.AddrPortFrom(anyAddress(to.Addr()), 0), p.packetOptions())
+	c, err := y.net.listenUDP(ctx, netip.AddrPortFrom(anyAddress(to.Addr()), 0), p.packetOptions(sends))
 	if err != nil {
 		return nil, err
 	}

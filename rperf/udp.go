@@ -21,8 +21,8 @@ var markerTimes = []time.Duration{0, 5e6, 15e6, 35e6, 75e6, 150e6, 300e6, 600e6,
 
 // packetOptions are for a socket of the test. Datagrams beyond one frame were
 // asked for, and real peers let IP fragment them.
-func (p *plan) packetOptions() sock.PacketOptions {
-	return sock.PacketOptions{SendBuffer: p.sendBuf, ReceiveBuffer: p.recvBuf, Fragment: p.length > maxFrame, Stamp: true}
+func (p *plan) packetOptions(sends bool) sock.PacketOptions {
+	return sock.PacketOptions{SendBuffer: p.sendBuf, ReceiveBuffer: p.recvBuf, Fragment: p.length > maxFrame, Stamp: true, Refusals: sends}
 }
 
 // A udpSender sends one stream over UDP.
@@ -56,6 +56,7 @@ func (s *udpSender) run(ctx context.Context) error {
 			wire.Header{TestID: s.id, Seq: seq, Sent: at}.Put(b)
 		},
 		Overhead: wire.Overhead, Budget: s.budget, Rate: pace.NewRate(s.rate),
+		Refusable: true, // a real sender, too, fails the stream then
 	}
 	s.mu.Lock()
 	s.sender, s.begun = out, time.Now()

@@ -38,6 +38,12 @@ func (o PacketOptions) apply(network string, fd int) error {
 	if err4 != nil {
 		return fmt.Errorf("forbid fragments: %w", err4)
 	}
+	if o.Refusals { // without it a closed port looks like silence
+		_ = setOption(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+		if v6 {
+			_ = setOption(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
+		}
+	}
 	if o.TrafficClass == 0 {
 		return nil
 	}

@@ -75,6 +75,10 @@ type PacketOptions struct {
 	TrafficClass  int    // the IPv4 TOS or IPv6 traffic class octet; 0 leaves the default
 	Interface     string // leave by this interface; empty for any
 	Plain         bool   // plain system calls only
+	// Refusals has a send fail with ECONNREFUSED after the far end has answered
+	// that its port is closed (ICMP; Linux, IP_RECVERR of ip(7)). For a socket
+	// that sends to one address.
+	Refusals bool
 }
 
 // A BulkConn is a TCP connection given over to bulk traffic; on Linux it is

@@ -3,9 +3,11 @@ package stream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
@@ -48,6 +50,9 @@ type Sender struct {
 	Overhead int           // header bytes that the protocol counts into each datagram
 	Quantum  time.Duration // the longest train, in time at the rate; 0 means 100 µs
 	Budget   *admit.Budget // of payload bytes
+	// Refusable ends the run when the far end answers that its port is closed
+	// (sock.PacketOptions.Refusals). Otherwise that is a loss like others.
+	Refusable bool
 
 	bytes    atomic.Uint64
 	packets  atomic.Uint64
@@ -233,7 +238,7 @@ func (t *trains) endure(ctx context.Context, err error, to netip.AddrPort) error
 	switch {
 	case sock.IsTooBig(err):
 		return tooBig(t.Size, to, err)
-	case !sock.IsLoss(err):
+	case !sock.IsLoss(err), t.Refusable && errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("send to %v: %w", to, err)
 	}
 	began := time.Now()
