@@ -134,6 +134,8 @@ func TestPinger(t *testing.T) {
 		{"STAMP PTP", &Reflector{}, Pinger{Probe: Probe{PTP: true}}, 20},
 		{"STAMP authenticated", &Reflector{Key: key}, Pinger{Key: key, Probe: Probe{Padding: 30}}, 20},
 		{"STAMP wrong key", &Reflector{Key: key}, Pinger{Key: auth.NewSecret("other")}, 0},
+		{"three workers", &Reflector{Workers: 3}, Pinger{}, 20},
+		{"corrected, apart", &Reflector{Correct: true, Apart: true}, Pinger{}, 20},
 		{"Light", &Reflector{}, Pinger{Light: true}, 20},
 		{"Light too short", &Reflector{}, Pinger{Light: true, Probe: Probe{Padding: -1}}, 0},
 		{"Light trusted", &Reflector{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, Pinger{Light: true, Probe: Probe{Padding: -1}}, 20},

@@ -164,7 +164,7 @@ func errorOfRTT(b *testing.B, l line, way string) {
 			errs = append(errs, (rtt-truth).Abs().Seconds()*1e6)
 		}
 	}
-	if len(errs) < n*8/10 || s.report().Stamps != "kernel-rx-tx" {
+	if len(errs) < n/2 || s.report().Stamps != "kernel-rx-tx" {
 		b.Fatalf("%d of %d exchanges have all stamps, %s", len(errs), n, s.report().Stamps)
 	}
 	slices.Sort(errs)

@@ -3,12 +3,14 @@ package twamp
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/twamp/auth"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
@@ -34,6 +36,11 @@ type Reflector struct {
 	// may come joined, which is many times as fast, and share one receive timestamp.
 	Apart bool
 
+	// Workers share the socket given to Serve, on Linux: more than one CPU can then
+	// answer, but each sender is one worker's, and so are Rate and Sources. 0 means
+	// 1, which answers some 250 000 packets per second.
+	Workers int
+
 	Rate    int // packets per second from one address; 0 means 20 000, -1 no limit
 	Sources int // senders remembered; 0 means 65 536
 
@@ -44,15 +51,65 @@ type Reflector struct {
 // Serve answers what comes to c until ctx ends; then it closes c and returns
 // nil.
 func (r *Reflector) Serve(ctx context.Context, c net.PacketConn) error {
-	p, err := newPort(c, !r.Apart)
+	conns, err := r.spread(ctx, c)
 	if err != nil {
 		c.Close()
 		return err
 	}
-	one := newResponder(p, r.rules(p.localAddr().Port()))
-	one.correct = r.Correct
-	r.enlist(one)
-	return one.run(ctx)
+	ports := make([]port, 0, len(conns))
+	for i, one := range conns {
+		p, err := newPort(one, !r.Apart)
+		if err != nil {
+			for _, p := range ports {
+				p.close()
+			}
+			for _, one := range conns[i:] {
+				one.Close()
+			}
+			return err
+		}
+		ports = append(ports, p)
+	}
+	return r.work(ctx, ports)
+}
+
+// spread opens the sockets of the workers beside c.
+func (r *Reflector) spread(ctx context.Context, c net.PacketConn) ([]net.PacketConn, error) {
+	u, ok := c.(*net.UDPConn)
+	if !ok || r.Workers < 2 {
+		return []net.PacketConn{c}, nil
+	}
+	shared, err := sock.Share(ctx, u, min(r.Workers, mostWorkers))
+	if err != nil {
+		return nil, err
+	}
+	all := make([]net.PacketConn, len(shared))
+	for i, one := range shared {
+		all[i] = one
+	}
+	return all, nil
+}
+
+// mostWorkers bounds the workers of a reflector.
+const mostWorkers = 64
+
+// work answers what comes to the ports until ctx ends or one of them fails.
+func (r *Reflector) work(ctx context.Context, ports []port) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	errs := make([]error, len(ports))
+	var wg sync.WaitGroup
+	for i, p := range ports {
+		one := newResponder(p, r.rules(p.localAddr().Port()))
+		one.correct = r.Correct
+		r.enlist(one)
+		wg.Go(func() {
+			defer stop()
+			errs[i] = one.run(ctx)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 func (r *Reflector) enlist(one *responder) {
