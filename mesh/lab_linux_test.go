@@ -22,6 +22,8 @@ import (
 const (
 	noNAT          = "none"
 	firewalled     = "firewall"
+	fullCone       = "full cone"
+	restricted     = "restricted"
 	portRestricted = "port-restricted"
 	symmetric      = "symmetric"
 	predictable    = "predictable"
@@ -29,7 +31,7 @@ const (
 	carrierSym     = "carrier symmetric"       // a port-restricted router behind a symmetric one
 )
 
-var kinds = []string{noNAT, firewalled, portRestricted, symmetric, predictable, carrierPR, carrierSym}
+var kinds = []string{noNAT, firewalled, fullCone, restricted, portRestricted, symmetric, predictable, carrierPR, carrierSym}
 
 // Outcomes of pairs: direct, relayed, or either since the port may be predicted.
 const (
@@ -41,7 +43,7 @@ const (
 func expected(x, y string) int {
 	hard := func(k string) bool { return k == symmetric || k == carrierSym || k == predictable }
 	switch {
-	case x == noNAT || y == noNAT, !hard(x) && !hard(y):
+	case isOpen(x), isOpen(y), !hard(x) && !hard(y):
 		return direct
 	case x == predictable && !hard(y), y == predictable && !hard(x):
 		return direct | relay
@@ -49,10 +51,15 @@ func expected(x, y string) int {
 	return relay
 }
 
+// isOpen reports whether a kind lets in whom it has sent to, whatever the port.
+func isOpen(k string) bool { return k == noNAT || k == fullCone || k == restricted }
+
 // foundAs is what a node behind a kind is to find.
 var foundAs = map[string][2]string{
 	noNAT:          {"no NAT", "endpoint-independent"},
 	firewalled:     {"no NAT", "address and port-dependent"},
+	fullCone:       {"endpoint-independent", "endpoint-independent"},
+	restricted:     {"endpoint-independent", "address-dependent"},
 	portRestricted: {"endpoint-independent", "address and port-dependent"},
 	symmetric:      {"address and port-dependent", "address and port-dependent"},
 	predictable:    {"address and port-dependent", "address and port-dependent"},
@@ -159,6 +166,12 @@ func side(t *testing.T, public *testnet.Namespace, kind string, i int) (*testnet
 	if kind == predictable {
 		rules(t, router, func(c *nftables.Conn, table *nftables.Table) { steps(c, table, netip.MustParseAddr(outside)) })
 	}
+	if kind == fullCone || kind == restricted {
+		rules(t, router, func(c *nftables.Conn, table *nftables.Table) {
+			cone(t, c, table, netip.MustParseAddr(own+".2"), kind == restricted)
+		})
+		return host, own + ".2"
+	}
 	router.Masquerade(t, masquerade)
 	return host, own + ".2"
 }
@@ -199,6 +212,39 @@ func steps(c *nftables.Conn, table *nftables.Table, outside netip.Addr) {
 		&expr.Numgen{Register: 2, Modulus: 2000, Type: unix.NFT_NG_INCREMENTAL, Offset: 40000},
 		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2},
 	)})
+}
+
+// cone translates to the same port, and lets in what comes to it: from anybody,
+// or from the addresses that the port has sent to.
+func cone(t *testing.T, c *nftables.Conn, table *nftables.Table, inside netip.Addr, isRestricted bool) {
+	post := c.AddChain(&nftables.Chain{Table: table, Name: "post", Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource})
+	pre := c.AddChain(&nftables.Chain{Table: table, Name: "pre", Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest})
+	// An address and a port are a key, in two registers of four bytes.
+	const first, second = 8, 9
+	pair := func(address, port uint32) []expr.Any {
+		return []expr.Any{
+			&expr.Payload{DestRegister: first, Base: expr.PayloadBaseNetworkHeader, Offset: address, Len: 4},
+			&expr.Payload{DestRegister: second, Base: expr.PayloadBaseTransportHeader, Offset: port, Len: 2},
+		}
+	}
+	var came []expr.Any
+	if isRestricted {
+		talked := &nftables.Set{Table: table, Name: "talked", Dynamic: true, HasTimeout: true, Timeout: 5 * time.Minute, Concatenation: true,
+			KeyType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)}
+		if err := c.AddSet(talked, nil); err != nil {
+			t.Error(err)
+		}
+		// Before the address is translated: the destination, and the port that is kept.
+		c.AddRule(&nftables.Rule{Table: table, Chain: post, Exprs: append(append(udpOver(expr.MetaKeyOIFNAME, "wan"), pair(16, 0)...),
+			&expr.Dynset{SrcRegKey: first, SetName: talked.Name, SetID: talked.ID, Operation: uint32(unix.NFT_DYNSET_OP_UPDATE), Timeout: 5 * time.Minute})})
+		came = append(pair(12, 2), &expr.Lookup{SourceRegister: first, SetName: talked.Name, SetID: talked.ID})
+	}
+	c.AddRule(&nftables.Rule{Table: table, Chain: post, Exprs: append(udpOver(expr.MetaKeyOIFNAME, "wan"), &expr.Masq{})})
+	c.AddRule(&nftables.Rule{Table: table, Chain: pre, Exprs: append(append(udpOver(expr.MetaKeyIIFNAME, "wan"), came...),
+		&expr.Immediate{Register: 1, Data: inside.AsSlice()},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
+	)})
+	dropUnasked(c, table)
 }
 
 func udpOver(key expr.MetaKey, name string) []expr.Any {

@@ -78,6 +78,11 @@ func (r *mappingRouter) set(port uint16, on bool, inside netip.Addr) {
 func symmetricNAT(c *nftables.Conn, table *nftables.Table) {
 	post := c.AddChain(&nftables.Chain{Table: table, Name: "post", Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource})
 	c.AddRule(&nftables.Rule{Table: table, Chain: post, Exprs: append(udpOver(expr.MetaKeyOIFNAME, "wan"), &expr.Masq{FullyRandom: true})})
+	dropUnasked(c, table)
+}
+
+// dropUnasked lets in over wan only what is of a flow from inside, or mapped.
+func dropUnasked(c *nftables.Conn, table *nftables.Table) {
 	through := c.AddChain(&nftables.Chain{Table: table, Name: "through", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter})
 	unasked := c.AddChain(&nftables.Chain{Table: table, Name: "unasked", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter})
 	const statusDNAT = 1 << 5 // IPS_DST_NAT
