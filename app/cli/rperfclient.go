@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -48,6 +49,7 @@ or a firewall may stop; another sonde does not need that.`,
 				if s, ok := o.other.(*report.RperfSink); ok {
 					c.Records = func(r rperf.Record) { s.Record(rperfRecord(r)) }
 				}
+				sink = result.Tee(sink, queueing(c.Log))
 				if f.noLatency {
 					return c.Run(ctx, sink)
 				}
@@ -62,6 +64,15 @@ or a firewall may stop; another sonde does not need that.`,
 	o.fail.registerRuns(cmd.Flags())
 	cmd.Flags().Lookup("format").Usage = "results as `KIND` text, json, jsonl, or rperf for rperf's own JSON document"
 	return cmd
+}
+
+// queueing says what place a busy server gives us, to whoever waits.
+func queueing(log *slog.Logger) result.Sink {
+	return result.Func(func(e result.Event) {
+		if n, ok := e.(result.Note); ok && n.Code == "queued" {
+			log.Info(n.Text)
+		}
+	})
 }
 
 // rperfRecord is a record as the report takes it.
