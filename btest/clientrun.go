@@ -292,7 +292,7 @@ func (c *clientRun) newTest(conn net.Conn, method string) *test {
 	c.sink.Put(b)
 	return &test{
 		head: c.head, sink: c.sink, log: c.log, direction: c.Direction, zeros: !c.Random,
-		size: size, rate: c.UpRate, interval: c.Interval, duration: c.Duration,
+		size: size, rate: c.UpRate, farRate: uint64(carried(c.DownRate)), interval: c.Interval, duration: c.Duration,
 		connections: max(1, c.Connections), counters: c.Counters, load: &c.load,
 	}
 }
@@ -410,7 +410,7 @@ func (c *clientRun) openPorts(ctx context.Context, t *test, local netip.Addr, po
 	var conns []sock.PacketConn
 	for k := range count {
 		at := netip.AddrPortFrom(local, uint16(first+k))
-		conn, err := listenPackets(ctx, c.ListenPacket, at, t.options())
+		conn, err := t.listenPackets(ctx, c.ListenPacket, at)
 		if err != nil {
 			for _, open := range conns {
 				open.Close()

@@ -1,6 +1,7 @@
 package btest
 
 import (
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -29,10 +30,8 @@ func (f *fallback) hungUp(peer netip.Addr, now time.Time) {
 	if f.until == nil {
 		f.until = map[netip.Addr]time.Time{}
 	}
-	for a, until := range f.until {
-		if now.After(until) {
-			delete(f.until, a)
-		}
+	if len(f.until) >= fallbackMost {
+		maps.DeleteFunc(f.until, func(_ netip.Addr, until time.Time) bool { return now.After(until) })
 	}
 	if len(f.until) < fallbackMost {
 		f.until[admit.Site(peer)] = now.Add(fallbackTime)

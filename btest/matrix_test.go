@@ -3,8 +3,10 @@ package btest
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/testnet"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -57,6 +59,40 @@ func testCombination(t *testing.T, host, login string, c *Client) {
 	if got := far.ends[0]; got.Reason != result.ReasonClientGone || got.Err != nil {
 		t.Errorf("the server ended because %q, %v", got.Reason, got.Err)
 	}
+}
+
+// TestLongPath: over a path of 120 ms there and back 40 connections join
+// in time, which one after the other would not, and what they move is told.
+func TestLongPath(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		link := testnet.Link{Delay: 60 * time.Millisecond, Rate: 20e6, Queue: 1 << 20}
+		var n testnet.Network
+		client, server := n.Host(link, link, "192.0.2.7"), n.Host(link, link, "192.0.2.1")
+		l, err := server.Listen(t.Context(), "tcp", "192.0.2.1:2000")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := serveOn(t, l, &Server{ListenPacket: server.ListenPacket})
+		near, far, err := v.test(t, &Client{Direction: result.Both, Connections: 40, UpRate: 1e6, DownRate: 1e6, Duration: 12 * time.Second, Random: true,
+			Dial: client.DialContext, ListenPacket: client.ListenPacket})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []seen{near, far} {
+			end := s.check(t)
+			if up, down := len(end.Up.Streams), len(end.Down.Streams); up != 40 || down != 40 {
+				t.Errorf("%s: %d streams up, %d down, want 40", end.Role, up, down)
+			}
+		}
+		if n := near.note("fewer_connections"); n != nil {
+			t.Error(n.Text)
+		}
+		up := near.ends[0].Up
+		if up.Received == nil || up.Received.Covered < 10*time.Second || up.Received.Bytes < up.Sent.Bytes*7/10 {
+			t.Errorf("the server told of %+v of %d bytes", up.Received, up.Sent.Bytes)
+		}
+	})
 }
 
 // checkCombination checks one end of a test.

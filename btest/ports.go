@@ -41,8 +41,8 @@ type portPool struct {
 	taken map[uint16]bool
 }
 
-// A listenFunc opens a UDP socket.
-type listenFunc func(ctx context.Context, at netip.AddrPort, o sock.PacketOptions) (sock.PacketConn, error)
+// A listenFunc opens a UDP socket for a test.
+type listenFunc func(ctx context.Context, t *test, at netip.AddrPort) (sock.PacketConn, error)
 
 func newPortPool(r PortRange, listen listenFunc) *portPool {
 	if r == (PortRange{}) {
@@ -53,13 +53,13 @@ func newPortPool(r PortRange, listen listenFunc) *portPool {
 
 // open binds a free port of the pool on addr. Ports that another program holds
 // are skipped. The returned function closes the socket and frees the port.
-func (p *portPool) open(ctx context.Context, addr netip.Addr, o sock.PacketOptions) (sock.PacketConn, func(), error) {
+func (p *portPool) open(ctx context.Context, addr netip.Addr, t *test) (sock.PacketConn, func(), error) {
 	for range int(p.ports.Last-p.ports.First) + 1 {
 		port, ok := p.take()
 		if !ok {
 			break
 		}
-		conn, err := p.listen(ctx, netip.AddrPortFrom(addr, port), o)
+		conn, err := p.listen(ctx, t, netip.AddrPortFrom(addr, port))
 		if err == nil {
 			return conn, sync.OnceFunc(func() { conn.Close(); p.free(port) }), nil
 		}
@@ -96,15 +96,18 @@ func (p *portPool) free(port uint16) {
 
 // listenPackets opens a UDP socket at the given address: with listen, if the
 // caller brought one, else on the system's network.
-func listenPackets(ctx context.Context, listen ListenPacketFunc, at netip.AddrPort, o sock.PacketOptions) (sock.PacketConn, error) {
-	if listen == nil {
-		return sock.ListenPackets(ctx, at, o)
+func (t *test) listenPackets(ctx context.Context, listen ListenPacketFunc, at netip.AddrPort) (sock.PacketConn, error) {
+	switch {
+	case listen != nil:
+		c, err := listen(ctx, "udp", at.String())
+		if err != nil {
+			return nil, err
+		}
+		return sock.Packets(c), nil
+	case t.slow(slowPackets*8*uint64(t.size), slowPackets*8*wire.DefaultUDPSize):
+		return sock.ListenSlow(ctx, at, t.options())
 	}
-	c, err := listen(ctx, "udp", at.String())
-	if err != nil {
-		return nil, err
-	}
-	return sock.Packets(c), nil
+	return sock.ListenPackets(ctx, at, t.options())
 }
 
 // A ListenPacketFunc opens a UDP socket; net.ListenConfig has one.

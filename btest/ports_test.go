@@ -20,7 +20,7 @@ func (o openPort) Close() error { return nil }
 
 func TestPortPool(t *testing.T) {
 	busy := map[uint16]bool{2002: true}
-	p := newPortPool(PortRange{2001, 2004}, func(_ context.Context, at netip.AddrPort, _ sock.PacketOptions) (sock.PacketConn, error) {
+	p := newPortPool(PortRange{2001, 2004}, func(_ context.Context, _ *test, at netip.AddrPort) (sock.PacketConn, error) {
 		if busy[at.Port()] {
 			return nil, syscall.EADDRINUSE
 		}
@@ -28,7 +28,7 @@ func TestPortPool(t *testing.T) {
 	})
 	addr := netip.MustParseAddr("192.0.2.1")
 	open := func() (uint16, func()) {
-		c, free, err := p.open(t.Context(), addr, sock.PacketOptions{})
+		c, free, err := p.open(t.Context(), addr, &test{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func TestPortPool(t *testing.T) {
 	if ports[0] != 2001 || ports[1] != 2003 || ports[2] != 2004 {
 		t.Errorf("ports %v, want 2001, 2003, 2004", ports)
 	}
-	_, _, err := p.open(t.Context(), addr, sock.PacketOptions{})
+	_, _, err := p.open(t.Context(), addr, &test{})
 	if result.CodeOf(err) != "too_many_tests" || result.ExitCode(err) != 5 {
 		t.Errorf("an empty pool gave %v", err)
 	}

@@ -96,8 +96,8 @@ func limit(n, d int) int {
 
 func (s *Server) prepare() {
 	s.once.Do(func() {
-		s.ports = newPortPool(s.UDPPorts, func(ctx context.Context, at netip.AddrPort, o sock.PacketOptions) (sock.PacketConn, error) {
-			return listenPackets(ctx, s.ListenPacket, at, o)
+		s.ports = newPortPool(s.UDPPorts, func(ctx context.Context, t *test, at netip.AddrPort) (sock.PacketConn, error) {
+			return t.listenPackets(ctx, s.ListenPacket, at)
 		})
 		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
 		s.logins = admit.Gate{Total: limit(s.Logins, 64), PerAddress: limit(s.LoginsPerAddress, 8), Word: admit.TooManyLogins, What: "logins"}

@@ -151,6 +151,7 @@ func (s *session) newTest() *test {
 		zeros:       s.cmd.Zeros,
 		size:        s.cmd.WriteSize(),
 		rate:        uint64(s.cmd.ServerRate),
+		farRate:     uint64(s.cmd.ClientRate),
 		ceiling:     s.grant.Rate,
 		connections: s.cmd.Count(),
 		interval:    srv.Interval,
@@ -242,7 +243,7 @@ func (s *session) takeJoins(p *tcpPhase, j *joinable) {
 // runUDP binds a port, says "go" and which port, and runs the test.
 func (s *session) runUDP(ctx context.Context) (result.End, error) {
 	local := addrPort(s.ctrl.conn.LocalAddr()).Addr()
-	conn, closeConn, err := s.server.ports.open(ctx, local, s.test.options())
+	conn, closeConn, err := s.server.ports.open(ctx, local, s.test)
 	if err != nil {
 		_ = s.ctrl.reply(wire.Reply{Verdict: wire.Refused}) // the close that follows says the same
 		return result.End{}, err

@@ -25,7 +25,8 @@ import (
 // when a goroutine of the package outlives them.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if n := flag.Lookup("test.parallel"); n.Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) {
+	fuzzing := flag.Lookup("test.fuzz").Value.String() != ""
+	if n := flag.Lookup("test.parallel"); !fuzzing && n.Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) {
 		flag.Set("test.parallel", "12")
 	}
 	code := m.Run()

@@ -25,10 +25,11 @@ const (
 	leastNotSent = 32 << 10
 )
 
-// Receive buffers of limited connections, bytes. More than the most is what the
-// kernel finds by itself.
+// Receive buffers of limited connections, bytes. With less than the least there
+// is never room for a whole segment of 64 KB, and the window stays shut but for
+// probes; more than the most is what the kernel finds by itself.
 const (
-	leastBuffer = 4 << 10
+	leastBuffer = 128 << 10
 	mostBuffer  = 4 << 20
 )
 
@@ -65,6 +66,7 @@ type lane struct {
 	// Of the goroutine that watches.
 	moved   uint64    // bytes sent when last looked at
 	movedAt time.Time // when they had last grown
+	patient bool      // the kernel was told not to give up
 }
 
 func newTCPPhase(t *test) *tcpPhase {
@@ -101,7 +103,7 @@ func (p *tcpPhase) lane(c net.Conn) (*lane, error) {
 	if p.intake != nil {
 		p.narrow(c)
 	}
-	conn, err := sock.Bulk(c)
+	conn, err := p.bulk(c)
 	if err != nil {
 		c.Close()
 		return nil, err
@@ -125,6 +127,15 @@ func (p *tcpPhase) lane(c net.Conn) (*lane, error) {
 		}
 	}
 	return l, nil
+}
+
+// bulk gives c over to bulk traffic. One that is limited to little stays with the
+// runtime: see slow.
+func (p *tcpPhase) bulk(c net.Conn) (sock.BulkConn, error) {
+	if p.slow(slowTCP, slowTCP) {
+		return sock.SlowBulk(c), nil
+	}
+	return sock.Bulk(c)
 }
 
 // narrow keeps what the kernel takes ahead of a limited receiver short: the
@@ -343,21 +354,42 @@ func (p *tcpPhase) firstData() time.Time {
 // for a while after the far end is gone, but gives up on those that are not
 // acknowledged.
 func (p *tcpPhase) lastSign() time.Time {
+	lanes := p.all()
 	var came, moved time.Time
-	for _, l := range p.all() {
+	for _, l := range lanes {
+		if p.intake != nil && sock.PeerClosed(l.conn) {
+			p.ended(l, errPeerClosed) // what is left to read may take long
+		}
 		came = later(came, l.recv.Last())
-		if l.sender == nil {
-			continue
-		}
-		if n := l.sender.View().Bytes; n != l.moved {
-			l.moved, l.movedAt = n, time.Now()
-		}
-		moved = later(moved, l.movedAt)
+		moved = later(moved, l.progress())
 	}
-	if !came.IsZero() && (p.receives() || p.reported() > 0) {
-		return came
+	if came.IsZero() || !p.receives() && p.reported() == 0 {
+		return later(came, moved)
 	}
-	return later(came, moved)
+	for _, l := range lanes {
+		l.wait()
+	}
+	return came
+}
+
+// progress is when what l sends had last moved on.
+func (l *lane) progress() time.Time {
+	if l.sender == nil {
+		return time.Time{}
+	}
+	if n := l.sender.View().Bytes; n != l.moved {
+		l.moved, l.movedAt = n, time.Now()
+	}
+	return l.movedAt
+}
+
+// wait lets the kernel bear a peer that takes nothing for long: one that talks
+// to us is there, and may have a limit.
+func (l *lane) wait() {
+	if !l.patient {
+		l.patient = true
+		_ = l.conn.SetUserTimeout(0) // where it cannot be lifted it could not be set
+	}
 }
 
 func later(a, b time.Time) time.Time {

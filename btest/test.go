@@ -31,6 +31,7 @@ type test struct {
 	size        int    // bytes per write (TCP) or packet with headers (UDP) that this end sends
 	rate        uint64 // of our sending as the client asked for it, bit/s; 0 is as fast as it goes
 	ceiling     uint64 // of the grant, bit/s each way; 0 is none
+	farRate     uint64 // of the far end's sending, as told or asked for, bit/s; 0 is none
 	interval    time.Duration
 	connections int           // or client ports, at least 1
 	duration    time.Duration // of data; 0 until something else ends it

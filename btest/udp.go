@@ -55,6 +55,7 @@ type flow struct {
 	sender *stream.Sender // nil when our end does not send
 	recv   *stream.Receiver
 	to     atomic.Pointer[netip.AddrPort]
+	wait   time.Duration // before its first datagram: flows take turns
 }
 
 // newUDPPhase takes over control and the sockets; to is where the flows send,
@@ -89,6 +90,7 @@ func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.Ad
 		p.flows = append(p.flows, f)
 	}
 	p.setRate(t.rate)
+	p.stagger(payload + over)
 	if t.rate == 0 && t.transmits() {
 		p.adapt = &adapter{ceiling: t.ceiling}
 		p.setRate(p.adapt.begin(time.Now()))
@@ -102,6 +104,35 @@ func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.Ad
 // Ethernet's.
 func (t *test) options() sock.PacketOptions {
 	return sock.PacketOptions{Fragment: t.head.Role == result.Server || t.size > wire.DefaultUDPSize}
+}
+
+// Slow flows are served well by the runtime's timers, and hundreds of them do not
+// starve each other: so many packets a second of UDP, so many bit/s of TCP.
+const (
+	slowPackets = 200
+	slowTCP     = 10_000_000
+)
+
+// slow reports whether each flow of t is limited to little: what we send to mine
+// bit/s, what comes to theirs.
+func (t *test) slow(mine, theirs uint64) bool {
+	within := func(rate, most uint64) bool {
+		rate = lower(rate, t.ceiling)
+		return rate > 0 && rate/uint64(max(1, t.connections)) <= most
+	}
+	return (!t.transmits() || within(t.rate, mine)) && (!t.receives() || within(t.farRate, theirs))
+}
+
+// stagger spreads the first datagrams of size bytes of several flows over the
+// time that they take together: otherwise all would be due at once.
+func (p *udpPhase) stagger(size int) {
+	if p.test.rate == 0 {
+		return
+	}
+	gap := time.Duration(float64(8*size) / float64(p.test.rate) * float64(time.Second))
+	for k, f := range p.flows {
+		f.wait = time.Duration(k) * gap
+	}
 }
 
 // setRate shares bits per second among the flows.
@@ -179,7 +210,8 @@ func (p *udpPhase) policed() {
 func (p *udpPhase) to(f *flow) netip.AddrPort {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.head.Role == result.Server && len(p.sources) == 0 && time.Since(p.began) < openTime {
+	since := time.Since(p.began)
+	if p.head.Role == result.Server && len(p.sources) == 0 && since < openTime || since < f.wait {
 		return netip.AddrPort{}
 	}
 	if p.spread && len(p.sources) > 0 {
