@@ -54,7 +54,8 @@ against the devices you have, and they test against it.`,
 		Example: `  sonde demo                                a short test on this machine alone
   sonde test HOST                           whatever it answers: download, upload, latency
   sonde btest client 192.168.88.1           against a MikroTik router
-  sonde btest server                        for MikroTik routers to test against`,
+  sonde btest server                        for MikroTik routers to test against
+  sonde stamp ping 192.0.2.7                delay and loss to a reflector; sonde twamp ping if it is TWAMP's`,
 	}
 	for _, make := range commands {
 		root.AddCommand(make(e))

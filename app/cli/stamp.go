@@ -75,6 +75,9 @@ func (f *stampPingFlags) register(fs *pflag.FlagSet, o *output) {
 }
 
 func (f *stampPingFlags) apply(e *env, fs *pflag.FlagSet, target string) (*twamp.Pinger, error) {
+	if err := checkTarget(target); err != nil {
+		return nil, err
+	}
 	from, err := f.bind.source()
 	if err != nil {
 		return nil, err

@@ -117,6 +117,9 @@ func (f *twampPingFlags) target(args []string) (string, error) {
 	if f.controllerAddr != "" && f.controllerAddr != "0.0.0.0" && f.bind.at == "" {
 		f.bind.at = f.controllerAddr
 	}
+	if err := checkTarget(target); err != nil {
+		return "", err
+	}
 	return withPort(target, f.responderPort, f.responderPort != 0)
 }
 

@@ -33,6 +33,9 @@ seconds, because silence is an answer, too.`,
   sonde twamp doctor 192.0.2.1 --key-id ann --key-file keys --json`,
 		Args: oneArg("HOST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkTarget(args[0]); err != nil {
+				return err
+			}
 			from, err := bind.source()
 			if err != nil {
 				return err
