@@ -35,6 +35,7 @@ type agent struct {
 	reported  int // peers told to servers so far, to take turns
 	servers   []*home
 	peers     map[peerKey]*peer
+	early     punches
 	byAddress map[netip.AddrPort]*peer // peers that an old list gave, by what it gave
 	drops     map[string]uint64
 }
@@ -181,6 +182,9 @@ func merge(a, b listing) listing {
 func (a *agent) meet(now time.Time, key peerKey, l listing) *peer {
 	p := &peer{key: key, id: key.id, hasID: key.id != wire.ID{}, sonde: !l.old, run: result.NewID(), listed: now}
 	p.restart(now)
+	if u, ok := a.early.take(key.id, now); ok {
+		p.nonce, p.hasNonce = u.Nonce, true
+	}
 	p.enter(wire.StateTrying, wire.ReasonNone, now)
 	a.peers[key] = p
 	begin := result.Begin{Head: a.head(p, now), Transport: result.UDP, Direction: result.Both, Target: l.entry.Name, Local: a.local, Streams: 1}

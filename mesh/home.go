@@ -156,7 +156,7 @@ func (a *agent) serverRecord(now time.Time, s *home, r wire.Record) {
 	case wire.RecordPunch:
 		var u wire.Punch
 		if u, err = wire.ParsePunch(r.Value); err == nil {
-			a.punch(now, s, u)
+			a.punch(now, u)
 		}
 	case wire.RecordReflect:
 		var f wire.Reflect

@@ -14,6 +14,7 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/sonde-net/sonde/internal/testnet"
 	"github.com/sonde-net/sonde/mesh/wire"
+	"github.com/sonde-net/sonde/result"
 	"golang.org/x/sys/unix"
 )
 
@@ -256,6 +257,24 @@ func udpOver(key expr.MetaKey, name string) []expr.Any {
 	}
 }
 
+// took is how long after a peer was listed it was reached directly; 0 if never.
+func (r *resident) took() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var begun time.Time
+	for _, e := range r.events {
+		switch e := e.(type) {
+		case result.Begin:
+			begun = e.Time
+		case result.Note:
+			if e.Code == "path_direct" {
+				return e.Time.Sub(begun)
+			}
+		}
+	}
+	return 0
+}
+
 // isSettled reports whether both sides know themselves and have some path.
 func (l *lab) isSettled() bool {
 	for _, r := range l.seen {
@@ -296,7 +315,7 @@ func (l *lab) judge(t *testing.T) {
 		if got == relay && p.Reason != ReasonText(wire.ReasonBothHard) {
 			t.Errorf("%s: relayed, because %q", name, p.Reason)
 		}
-		t.Logf("%s: %s %s", name, p.State, p.Path)
+		t.Logf("%s: %s %s, direct %v after it was listed", name, p.State, p.Path, r.took())
 	}
 }
 

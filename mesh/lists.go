@@ -21,8 +21,10 @@ func (h *hub) due(now time.Time) {
 		h.published = now
 		h.generation++
 		h.announce(func(*client) bool { return true })
-		h.introduce()
+		h.deliver(now)
+		h.introduce() // after the lists: whom to send to is in them
 		h.changed, h.fresh = false, nil
+		return
 	}
 	h.deliver(now)
 }
@@ -139,8 +141,8 @@ func nearest(all []*client, c *client, most int) []*client {
 
 // pagesFor is the list for a node, in as many packets as it needs.
 func (h *hub) pagesFor(c *client) []*wire.Packet {
-	hello := stream(wire.Hello{Part: wire.PartServer, Can: h.can(), Name: h.name})
-	const room = 1300 // of a page's entries; YOURADDR and MYTS take 40, the hello up to 76 more
+	hello := stream(wire.Hello{Part: wire.PartServer, Can: h.can(), Name: h.name}, h.reflection(c.main()))
+	const room = 1300 // of a page's records; the fields and the list's own header take the rest
 	var pages [][]wire.Entry
 	var page []wire.Entry
 	size, total := 0, 0

@@ -143,13 +143,10 @@ func (a *agent) nextRound(now time.Time, p *peer) {
 }
 
 // punch takes the server's word that the peer sends now, too.
-func (a *agent) punch(now time.Time, s *home, u wire.Punch) {
+func (a *agent) punch(now time.Time, u wire.Punch) {
 	p := a.peers[peerKey{id: u.Peer}]
 	if p == nil {
-		// The Punch came before its list: ask for that.
-		if now.Sub(s.registered) > time.Second {
-			a.register(now, s)
-		}
+		a.early.put(u, now)
 		return
 	}
 	p.nonce, p.hasNonce = u.Nonce, true
