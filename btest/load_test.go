@@ -1,7 +1,6 @@
 package btest
 
 import (
-	"fmt"
 	"os"
 	"regexp"
 	"runtime"
@@ -76,46 +75,43 @@ func TestManyClients(t *testing.T) {
 // the machine was too busy to tell.
 func checkMany(t *testing.T, server *live, ends []result.End, rate uint64) {
 	t.Helper()
-	busy := 0
-	var shares []float64
-	enough := func(who string, e result.End) {
-		starved := e.CPU.Local == nil || *e.CPU.Local > 95
-		if starved {
-			busy++
-		}
-		for _, d := range result.Both.Each() {
-			v := e.Local(d)
-			if v == nil {
-				continue
-			}
-			n := v.Bytes
-			if v.WireBytes != nil {
-				n = *v.WireBytes
-			}
-			want := float64(rate) / 8 * e.Elapsed.Seconds()
-			share := float64(n) / want
-			shares = append(shares, share)
-			if share > 1.25 || share < 0.9 && !starved || n == 0 {
-				t.Errorf("%s: %v at %.0f %% of its rate over %v", who, d, 100*share, e.Elapsed)
-			}
-		}
-		if e.Down == nil && e.Up == nil {
-			t.Errorf("%s: nothing moved", who)
-		}
-	}
-	for i, e := range ends {
-		enough(fmt.Sprintf("client %d", i), e)
-	}
 	runs := server.events.of()
 	if len(runs) != len(ends) {
 		t.Errorf("the server saw %d tests, want %d", len(runs), len(ends))
 	}
 	for i := range runs {
-		enough(fmt.Sprintf("session %d", i), runs[i].check(t))
+		ends = append(ends, runs[i].check(t))
+	}
+	starved := 0
+	for _, e := range ends {
+		if e.CPU.Local == nil || *e.CPU.Local > 95 {
+			starved++
+		}
+	}
+	busy := starved > len(ends)/20
+	var shares []float64
+	for i, e := range ends {
+		v := e.Local(result.Down)
+		if e.Down == nil {
+			v = e.Local(result.Up)
+		}
+		if v == nil || v.Bytes == 0 {
+			t.Errorf("%s %d: nothing moved", e.Role, i)
+			continue
+		}
+		n := v.Bytes
+		if v.WireBytes != nil {
+			n = *v.WireBytes
+		}
+		share := float64(n) / (float64(rate) / 8 * e.Elapsed.Seconds())
+		shares = append(shares, share)
+		if share > 1.25 || share < 0.9 && !busy {
+			t.Errorf("%s %d: %.0f %% of its rate over %v", e.Role, i, 100*share, e.Elapsed)
+		}
 	}
 	slices.Sort(shares)
 	t.Logf("from %.0f %% to %.0f %% of their rate, half of them above %.0f %%", 100*shares[0], 100*shares[len(shares)-1], 100*shares[len(shares)/2])
-	if busy > 0 {
-		t.Logf("the CPU was full in %d of %d views: their rates may be low", busy, 2*len(ends))
+	if busy {
+		t.Log("the CPU was full: their rates may be low")
 	}
 }
