@@ -149,7 +149,8 @@ func (r *responder) answer(ds []datagram, box *outbox) int {
 }
 
 // answerOne answers a datagram, or each of several that came joined. An idle
-// reflector is one whose replies leave as soon as they are written.
+// reflector is one whose replies leave as soon as they are written; those of a
+// busy one leave together anyway, so they may as well leave joined.
 func (r *responder) answerOne(d *datagram, box *outbox, idle bool) {
 	c := clock{lag: r.lag}
 	if d.segment > 0 {
@@ -170,7 +171,7 @@ func (r *responder) answerOne(d *datagram, box *outbox, idle bool) {
 				p.stamp = true
 				r.await(of, of.last.Time(of.ptp, d.At).Add(-r.lag))
 			}
-			box.add(len(box.octets)-before, p, joined)
+			box.add(len(box.octets)-before, p, joined || !idle && (r.open == nil || r.open.joins))
 		}
 		if rest = rest[size:]; len(rest) == 0 {
 			return

@@ -78,6 +78,9 @@ func Probes(c *net.UDPConn, join bool) (*ProbeSocket, error) {
 		p.Close()
 		return nil, err
 	}
+	if p.stamps != NoStamps {
+		awaitStamps()
+	}
 	return p, nil
 }
 

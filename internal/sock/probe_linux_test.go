@@ -123,6 +123,24 @@ func TestProbeTrains(t *testing.T) {
 	}
 }
 
+// A train whose segments are beyond the MTU arrives all the same.
+func TestProbeTrainOfFragments(t *testing.T) {
+	a, b := openProbes(t, "127.0.0.1", false, 0), openProbes(t, "127.0.0.1", true, 0)
+	if n, err := a.Write([]Departure{{Data: make([]byte, 65000), Segment: 30000, To: b.LocalAddrPort()}}); n != 1 || err != nil {
+		t.Fatalf("Write = %d, %v", n, err)
+	}
+	for have := 0; have < 65000; {
+		as := rooms(4)
+		n, _, err := b.Read(as, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range as[:n] {
+			have += m.Len
+		}
+	}
+}
+
 // What our own buffer had no room for is counted.
 func TestProbesDropped(t *testing.T) {
 	a, b := openProbes(t, "127.0.0.1", false, 0), openProbes(t, "127.0.0.1", false, 1)

@@ -41,6 +41,12 @@ func (p *ProbeSocket) Write(ds []Departure) (n int, err error) {
 		case e == 0:
 		case n < len(ds) && ds[n].Segment > 0 && cannotCut(e):
 			p.cuts = false
+		case n < len(ds) && ds[n].Segment > 0 && e == unix.EMSGSIZE:
+			// Segments beyond the path's MTU leave as fragments, one by one.
+			if err := p.cut(&ds[n]); err != nil {
+				return n, err
+			}
+			n++
 		default:
 			return n, os.NewSyscallError("sendmmsg", e)
 		}
