@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -335,18 +336,9 @@ func (p *tcpPhase) far() *result.View {
 	return &v
 }
 
-// firstData implements phase.
-func (p *tcpPhase) firstData() time.Time {
-	var first time.Time
-	for _, l := range p.all() {
-		if v := l.recv.View(); v.Bytes == 0 {
-			continue
-		}
-		if at := l.recv.Last(); first.IsZero() || at.Before(first) {
-			first = at
-		}
-	}
-	return first
+// hasData implements phase.
+func (p *tcpPhase) hasData() bool {
+	return slices.ContainsFunc(p.all(), func(l *lane) bool { return l.recv.View().Bytes > 0 })
 }
 
 // lastSign implements phase: bytes that came, from a peer that has them to

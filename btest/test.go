@@ -53,7 +53,7 @@ type test struct {
 // A phase is what TCP and UDP do differently.
 type phase interface {
 	ways() []*way
-	firstData() time.Time    // when the first data came; zero before
+	hasData() bool           // whether any has come
 	lastSign() time.Time     // when the latest sign of the peer came
 	remoteCPU() *float64     // nil if the peer does not tell
 	reported() time.Duration // time that the peer's reports cover
@@ -107,13 +107,11 @@ func (t *test) run(p phase) result.End {
 // measure closes an interval whenever its time is over, from the first data
 // until the test is stopped. An end that sends begins at once.
 func (t *test) measure(p phase) {
+	t.meter.start = time.Now()
 	if !t.transmits() {
-		if !t.awaitData(p) {
+		if t.meter.start = t.awaitData(p); t.meter.start.IsZero() {
 			return
 		}
-		t.meter.start = p.firstData()
-	} else {
-		t.meter.start = time.Now()
 	}
 	if t.latency != nil {
 		t.latency.Loaded()
@@ -130,14 +128,21 @@ func (t *test) measure(p phase) {
 	}
 }
 
-// awaitData waits for the first data; false when the test ended before.
-func (t *test) awaitData(p phase) bool {
+// awaitData waits for the first data and returns when it came, to 2 ms: zero
+// when the test ended before.
+func (t *test) awaitData(p phase) time.Time {
+	before := time.Now() // nothing had come yet
 	for range pace.Ticks(t.ctx, 2*time.Millisecond) {
-		if !p.firstData().IsZero() {
-			return true
+		now := time.Now()
+		if p.hasData() {
+			return before
 		}
+		before = now
 	}
-	return !p.firstData().IsZero()
+	if p.hasData() {
+		return before
+	}
+	return time.Time{}
 }
 
 // now is the head of an event that happens now.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -419,19 +420,10 @@ func (p *udpPhase) lastDatagram() time.Time {
 	return last
 }
 
-// firstData implements phase. Probes and other datagrams without payload are
-// not data.
-func (p *udpPhase) firstData() time.Time {
-	var first time.Time
-	for _, f := range p.flows {
-		if v := f.recv.View(); v.Bytes < wire.SequenceLen {
-			continue
-		}
-		if at := f.recv.Last(); first.IsZero() || at.Before(first) {
-			first = at
-		}
-	}
-	return first
+// hasData implements phase. Probes and other datagrams without payload are not
+// data.
+func (p *udpPhase) hasData() bool {
+	return slices.ContainsFunc(p.flows, func(f *flow) bool { return f.recv.View().Bytes >= wire.SequenceLen })
 }
 
 // lastSign implements phase: a datagram or a status.
