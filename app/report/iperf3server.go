@@ -13,7 +13,6 @@ import (
 type iperf3Run struct {
 	report wire.Report
 	udp    bool
-	served int // its number
 }
 
 // serverEvent makes a piece of a report of a server's event.
