@@ -71,7 +71,6 @@ var foundAs = map[string][2]string{
 // A lab is one sealed world: a server and two sides at a public segment.
 type lab struct {
 	kinds [2]string
-	nodes [2]*Node
 	seen  [2]*resident
 	stop  []func()
 }
