@@ -121,7 +121,7 @@ func (t *trial) run(ctx context.Context) error {
 	case len(able) == 0 && reflects.protocol == "":
 		return fail(nobody(t.host, found))
 	case len(able) == 0:
-		return cmp.Or(t.roundTrips(ctx, reflects, sinkOf(sink)), o.close())
+		return cmp.Or(t.roundTrips(ctx, reflects, sinkOf(sink)), o.fail.err(), o.close())
 	}
 	o.say("%s: %s%s\n", t.host, portsText(found), reflects.text())
 	var last error

@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +18,9 @@ import (
 
 // mostRuns bounds the runs that --fail-runs looks at.
 const mostRuns = 1000
+
+// mostRuleFile bounds a file of rules, in bytes.
+const mostRuleFile = 64 << 10
 
 // thresholds are --fail-if and what came of it. Without the flag they pass
 // everything.
@@ -29,7 +36,7 @@ type thresholds struct {
 }
 
 func (t *thresholds) register(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&t.text, "fail-if", nil, "exit with 3 if one of these `RULES` holds, such as 'rtt.p99>30ms,loss>0.1%' or 'download.rate<400M'")
+	fs.StringArrayVar(&t.text, "fail-if", nil, "exit with 3 if one of these `RULES` holds, such as 'rtt.p99>30ms,loss>0.1%' or 'download.rate<400M'; or @FILE with a rule or more on each line")
 }
 
 // registerRuns registers what makes sense for a test that is repeated.
@@ -41,6 +48,14 @@ func (t *thresholds) registerRuns(fs *pflag.FlagSet) {
 func (t *thresholds) parse() error {
 	t.rules = nil
 	for _, text := range t.text {
+		if name, ok := strings.CutPrefix(text, "@"); ok {
+			rules, err := readRules(name)
+			if err != nil {
+				return fmt.Errorf("%s: %w", flagValue("fail-if", text), err)
+			}
+			t.rules = append(t.rules, rules...)
+			continue
+		}
 		rules, err := verdict.Parse(text)
 		if err != nil {
 			return fmt.Errorf("%s: %w", flagValue("fail-if", text), err)
@@ -61,6 +76,36 @@ func (t *thresholds) parse() error {
 	}
 	t.series = verdict.Series{M: a, N: b}
 	return nil
+}
+
+// readRules reads a file of rules. Empty lines and those that begin with # are
+// left out; the first fault is told with its line.
+func readRules(name string) (verdict.Rules, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w; give a file with rules such as rtt.p99>30ms", cause(err))
+	}
+	defer file.Close()
+	var all verdict.Rules
+	lines := bufio.NewScanner(io.LimitReader(file, mostRuleFile))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		rules, err := verdict.Parse(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		all = append(all, rules...)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, cause(err)
+	}
+	if len(all) == 0 {
+		return nil, errors.New("no rule in it; write such as rtt.p99>30ms")
+	}
+	return all, nil
 }
 
 // sink puts the verdict into each End on its way to next. A run that could not
