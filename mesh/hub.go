@@ -39,7 +39,8 @@ type hub struct {
 	waiting    []*client // are to be sent a list
 	listBucket bucket
 
-	drops map[string]uint64
+	drops          map[string]uint64
+	packets, bytes uint64 // sent, payload of UDP
 }
 
 // A client is who is in the table: it has proven to hear at each of its
@@ -77,13 +78,19 @@ func family(a netip.Addr) int {
 }
 
 func newHub(now time.Time, l Limits, log *slog.Logger, out func(int, netip.AddrPort, []byte)) *hub {
-	return &hub{
-		limits: l, log: log, out: out, seal: newSeal(now), strangers: newBuckets(),
+	h := &hub{
+		limits: l, log: log, seal: newSeal(now), strangers: newBuckets(),
 		clients: map[wire.ID]*client{}, at: map[netip.AddrPort]*client{}, sites: map[netip.Addr]int{},
 		drops: map[string]uint64{},
 		// At most one a second, so a server that starts again goes on above.
 		generation: uint32(now.Unix()),
 	}
+	h.out = func(via int, to netip.AddrPort, b []byte) {
+		h.packets++
+		h.bytes += uint64(len(b))
+		out(via, to, b)
+	}
+	return h
 }
 
 // receive takes a datagram.

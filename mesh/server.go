@@ -76,6 +76,8 @@ func (s *Server) Serve(ctx context.Context, conns ...net.PacketConn) error {
 // A ServerStatus is what a server knows at a moment.
 type ServerStatus struct {
 	Clients []ClientStatus
+	Packets uint64            // datagrams sent
+	Bytes   uint64            // of payload in them
 	Dropped map[string]uint64 // datagrams and records, by reason
 	Full    bool              // nobody more is admitted
 	Relayed RelayStatus
@@ -125,7 +127,7 @@ func (s *Server) Status() ServerStatus {
 	if h == nil {
 		return ServerStatus{}
 	}
-	st := ServerStatus{Dropped: maps.Clone(h.drops), Full: len(h.clients) >= h.limits.clients()}
+	st := ServerStatus{Packets: h.packets, Bytes: h.bytes, Dropped: maps.Clone(h.drops), Full: len(h.clients) >= h.limits.clients()}
 	for _, c := range h.inOrder() {
 		st.Clients = append(st.Clients, c.status())
 	}
