@@ -52,7 +52,7 @@ func TestShare(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s.Close()
+			defer s.Close() // not before: another one would get its port
 		}
 		for end := time.Now().Add(10 * time.Second); sum.Load() < senders*packets && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
