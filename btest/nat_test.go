@@ -56,6 +56,7 @@ func TestNATRewritesPorts(t *testing.T) {
 	for _, d := range []result.Direction{result.Down, result.Both, result.Up} {
 		t.Run(d.String(), func(t *testing.T) {
 			t.Parallel()
+			tooBusy := watchCPU()
 			h := build(t, &Server{})
 			h.router.Masquerade(t, testnet.Masquerade{Out: "wan", FullyRandom: true})
 			near, far, err := h.server.test(t, h.inside(&Client{UDP: true, Direction: d, Duration: 3 * time.Second, UpRate: 2e6, DownRate: 2e6}))
@@ -66,7 +67,7 @@ func TestNATRewritesPorts(t *testing.T) {
 			checkSeconds(t, far.intervals)
 			end := near.check(t)
 			if d.Has(result.Down) {
-				if down := end.Local(result.Down); *down.WireBytes < 2e6/8*2 {
+				if down := end.Local(result.Down); *down.WireBytes < 2e6/8*2 && !tooBusy() {
 					t.Errorf("%d bytes came in 3s at 2 Mbit/s", *down.WireBytes)
 				}
 			}
@@ -85,6 +86,7 @@ func TestNATBlocksUDP(t *testing.T) {
 			h := build(t, &Server{})
 			h.route(t)
 			h.client.Drop(t, testnet.Match{Protocol: "udp"})
+			tooBusy := watchCPU()
 			var told time.Duration
 			var near events
 			start := time.Now()
@@ -95,7 +97,7 @@ func TestNATBlocksUDP(t *testing.T) {
 			}))
 			c := h.inside(&Client{UDP: true, Direction: d, Duration: 5 * time.Second, UpRate: 1e6, DownRate: 1e6})
 			err := c.Run(t.Context(), sink)
-			if told == 0 || told > 3500*time.Millisecond {
+			if told == 0 || told > 3500*time.Millisecond && !tooBusy() {
 				t.Errorf("told after %v", told)
 			}
 			run := near.of()[0]

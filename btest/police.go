@@ -12,8 +12,9 @@ import (
 // end, whose speed adaptation follows. Only its ReadBatch differs from that of
 // the socket it wraps, and one goroutine may call it.
 //
-// It is a token bucket that holds 100 ms worth, so that a flow that keeps to
-// the rate passes whole although it comes in bursts.
+// It is a token bucket that holds 200 ms worth, so that a flow that keeps to the
+// rate passes whole although it comes in bursts, or is read in bursts by a
+// machine that is busy.
 type police struct {
 	sock.PacketConn
 	accept func(from netip.AddrPort) bool // what others send costs nothing
@@ -28,7 +29,7 @@ type police struct {
 }
 
 // policeBurst is what the bucket holds, in time at the rate.
-const policeBurst = 100 * time.Millisecond
+const policeBurst = 200 * time.Millisecond
 
 // leastBurst is what it holds at least, bits: two packets of 1500 bytes.
 const leastBurst = 2 * 1500 * 8

@@ -12,8 +12,8 @@ import (
 )
 
 // burst is how many bytes may be ahead of a rate: what TCP is given at once, or
-// two packets, or 100 ms of the rate on a machine that is busy.
-func burst(rate uint64) uint64 { return 2*64<<10 + rate/8/10 }
+// two packets, or 200 ms of the rate on a machine that is busy.
+func burst(rate uint64) uint64 { return 2*64<<10 + rate/8/5 }
 
 // checkRate: no more than the rate came or went, counted as the protocol does,
 // but for one burst; and not nothing.
@@ -29,7 +29,7 @@ func checkRate(t *testing.T, who string, v *result.View, rate uint64, elapsed ti
 	}
 	over := burst(rate)
 	if v.WireBytes != nil && rate < 10e6 {
-		over = 2*1500 + rate/8/10 // two packets, or what a server lets pass at once
+		over = 2*1500 + rate/8/5 // two packets, or what a server lets pass at once
 	}
 	most := uint64(float64(rate)/8*elapsed.Seconds()) + over
 	if n == 0 || n > most {
@@ -73,6 +73,7 @@ func TestCeiling(t *testing.T) {
 			for _, asked := range []uint64{0, 100e6, 500e3} { // nothing, more, less
 				t.Run(fmt.Sprintf("udp=%v/%d/%d", udp, ceiling, asked), func(t *testing.T) {
 					t.Parallel()
+					tooBusy := watchCPU()
 					server := serve(t, "127.0.0.1", &Server{UDPPorts: udpPorts(t, 1, 1), Policy: &admit.Limits{Rate: ceiling}})
 					c := &Client{UDP: udp, Direction: result.Both, Duration: 3 * time.Second, UpRate: asked, DownRate: asked}
 					if udp && asked == 0 {
@@ -92,7 +93,7 @@ func TestCeiling(t *testing.T) {
 					if b.DownRate != rate || b.UpRate != rate {
 						t.Errorf("Begin tells of %d and %d bit/s, want %d", b.DownRate, b.UpRate, rate)
 					}
-					if told, over := far.note("upload_policed") != nil, udp && asked == 100e6 || udp && asked == 0; told != over {
+					if told, over := far.note("upload_policed") != nil, udp && asked == 100e6 || udp && asked == 0; told != over && (over || !tooBusy()) {
 						t.Errorf("a note of what was thrown away: %v, want %v", told, over)
 					}
 				})

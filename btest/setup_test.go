@@ -18,6 +18,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/host"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -349,6 +350,17 @@ func (v *live) test(t testing.TB, c *Client) (client, server seen, err error) {
 	var mine events
 	err = c.Run(t.Context(), &mine)
 	return mine.of()[0], v.events.await(t, before+1), err
+}
+
+// watchCPU returns a function that tells whether the machine was too busy since,
+// with this test or with others, for figures that need a CPU in time.
+func watchCPU() (tooBusy func() bool) {
+	cpu := host.NewCPU()
+	cpu.Busy()
+	return func() bool {
+		percent, ok := cpu.Busy()
+		return !ok || percent > 90
+	}
 }
 
 // users are the accounts of the recordings, and more.
