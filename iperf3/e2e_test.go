@@ -279,7 +279,7 @@ func TestLoopback(t *testing.T) {
 				}
 				for _, way := range d.Each() {
 					total := r.end(t).Total(way)
-					if total.Received == nil || total.Sent == nil || total.Sent.Bytes != total.Received.Bytes || total.Sent.Bytes < 800_000 {
+					if total.Received == nil || total.Sent == nil || total.Sent.Bytes != total.Received.Bytes || total.Sent.Bytes == 0 {
 						t.Errorf("udp=%v %v: sent %+v, received %+v", udp, way, total.Sent, total.Received)
 					}
 				}

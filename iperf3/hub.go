@@ -153,6 +153,7 @@ type port struct {
 	next    int      // of spare
 	dropped uint64
 	closed  bool
+	deaf    bool // nobody reads: what comes is dropped
 	read    deadline
 	write   time.Time
 }
@@ -162,7 +163,7 @@ func (p *port) put(m *sock.Message) {
 	q := queued{len: m.Len, segment: m.Segment, at: m.At}
 	copy(q.head[:], m.Data[:min(m.Len, len(m.Data))])
 	p.mu.Lock()
-	if len(p.queue) >= mostQueued || p.closed {
+	if len(p.queue) >= mostQueued || p.closed || p.deaf {
 		p.dropped++
 		p.mu.Unlock()
 		return
@@ -170,6 +171,13 @@ func (p *port) put(m *sock.Message) {
 	p.queue = append(p.queue, q)
 	p.mu.Unlock()
 	p.wake()
+}
+
+// deafen says that the stream only sends: a client must not fill its queue.
+func (p *port) deafen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf, p.queue = true, nil
 }
 
 func (p *port) wake() {

@@ -14,10 +14,12 @@ import (
 type output struct {
 	report wire.Report
 	rep    *reporter
+	kept   int // figures of streams in the report
 }
 
-// mostIntervals bounds what is kept of a long test.
-const mostIntervals = 3600
+// mostFigures bounds what is kept of a long test, or of one of many streams:
+// about 4 MB.
+const mostFigures = 16384
 
 func newOutput(p wire.Parameters) *output {
 	o := &output{}
@@ -38,7 +40,7 @@ func (o *output) take(_ string, data any) {
 	case wire.ReportStart:
 		o.report.Start = d
 	case wire.ReportInterval:
-		if len(o.report.Intervals) < mostIntervals {
+		if o.kept += len(d.Streams); o.kept <= mostFigures {
 			o.report.Intervals = append(o.report.Intervals, d)
 		}
 	case wire.ReportEnd:

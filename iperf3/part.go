@@ -40,8 +40,16 @@ type plan struct {
 	wire.Parameters
 	rate   uint64 // bit/s of each stream; 0 is no limit
 	budget *admit.Budget
-	queue  queueing // of the UDP streams that our end receives
+	queue  queueing      // of the UDP streams that our end receives
+	intake *pace.Limiter // what all TCP streams together may bring; nil is no limit
+
+	once  sync.Once
+	bytes []byte // what each write of a TCP stream carries
 }
+
+// maxBlock bounds what a stream keeps to write from. A receiver cannot tell how
+// long the writes were.
+const maxBlock = 128 << 10
 
 // newPart makes our end of a TCP stream.
 func (p *plan) newTCP(conn net.Conn, sends bool) (part, error) {
@@ -54,9 +62,9 @@ func (p *plan) newTCP(conn net.Conn, sends bool) (part, error) {
 	}
 	_ = bulk.SetUserTimeout(silenceTime) // where it can; else the control connection tells
 	if sends {
-		return &tcpSender{conn: bulk, out: &stream.TCPSender{Conn: bulk, Block: p.payload(), Limit: p.limiter(), Budget: p.budget}}, nil
+		return &tcpSender{conn: bulk, out: &stream.TCPSender{Conn: bulk, Block: p.block(), Limit: p.limiter(), Budget: p.budget}}, nil
 	}
-	return &tcpReceiver{conn: bulk, in: &stream.TCPReceiver{Conn: bulk, Budget: p.budget}}, nil
+	return &tcpReceiver{conn: bulk, in: &stream.TCPReceiver{Conn: bulk, Budget: p.budget, Limit: p.intake}}, nil
 }
 
 // volume is a budget of what a test by bytes or blocks sends from this end, so
@@ -119,11 +127,13 @@ func (p *plan) packetOptions() sock.PacketOptions {
 	}
 }
 
-// payload makes what a stream's writes carry.
-func (p *plan) payload() []byte {
-	b := make([]byte, p.Length)
-	p.fill(b)
-	return b
+// block is what the writes of TCP streams carry, the same of each.
+func (p *plan) block() []byte {
+	p.once.Do(func() {
+		p.bytes = make([]byte, min(p.Length, maxBlock))
+		p.fill(p.bytes)
+	})
+	return p.bytes
 }
 
 func (p *plan) fill(b []byte) {

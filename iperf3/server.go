@@ -32,6 +32,9 @@ type Server struct {
 	// Limits on what comes before a test. 0 means the default, -1 none.
 	Connections           int // open at once, 4096
 	ConnectionsPerAddress int // 512
+	// Limits on the streams of all tests. Likewise.
+	Streams           int // 4096
+	StreamsPerAddress int // 1024
 
 	Interval     time.Duration    // between results; 0 means 1s
 	Sink         result.Sink      // nil means none
@@ -41,6 +44,7 @@ type Server struct {
 
 	once    sync.Once
 	conns   admit.Gate
+	streams admit.Gate
 	backoff admit.Backoff
 
 	mu    sync.Mutex // guards what follows
@@ -70,6 +74,7 @@ func limit(n, d int) int {
 func (s *Server) prepare() {
 	s.once.Do(func() {
 		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
+		s.streams = admit.Gate{Total: limit(s.Streams, 4096), PerAddress: limit(s.StreamsPerAddress, 1024), Word: admit.TooManyTests, What: "streams"}
 		s.tests = map[wire.Cookie]chan arrival{}
 		if s.Policy == nil {
 			s.Policy = &admit.Limits{}

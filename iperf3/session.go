@@ -26,12 +26,14 @@ type session struct {
 	grant   *admit.Grant
 	plan    *plan
 	test    *test
-	output  *output // what we print, if the client wants it; may be nil
+	places  []func() // gives back the place of each stream
+	output  *output  // what we print, if the client wants it; may be nil
 }
 
 // run serves the test. An error means that there was none.
 func (s *session) run(ctx context.Context) error {
 	s.ctx = ctx
+	defer s.leaveStreams()
 	if err := s.agree(ctx); err != nil {
 		s.refuse(err)
 		return err

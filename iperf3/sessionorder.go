@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/iperf3/auth"
 	"github.com/sonde-net/sonde/iperf3/wire"
 	"github.com/sonde-net/sonde/result"
@@ -28,6 +29,9 @@ func (s *session) agree(ctx context.Context) error {
 	if err := s.login(); err != nil {
 		return err
 	}
+	if err := s.takeStreams(); err != nil {
+		return err
+	}
 	p := s.params
 	s.grant, err = s.server.Policy.Admit(ctx, admit.Request{
 		Protocol: Protocol, Account: s.account, Peer: s.peer.Addr(),
@@ -42,6 +46,24 @@ func (s *session) agree(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// takeStreams takes the places of the test's streams.
+func (s *session) takeStreams() error {
+	for range s.params.Streams() {
+		leave, err := s.server.streams.Enter(s.peer.Addr())
+		if err != nil {
+			return err
+		}
+		s.places = append(s.places, leave)
+	}
+	return nil
+}
+
+func (s *session) leaveStreams() {
+	for _, leave := range s.places {
+		leave()
+	}
 }
 
 // login checks who the client is, if anybody has to be.
@@ -84,6 +106,7 @@ func (s *session) checkGrant() error {
 	if g.Rate == 0 {
 		return nil
 	}
+	s.plan.intake = pace.NewLimiter(pace.NewRate(g.Rate))
 	if total := p.Bandwidth * uint64(p.Parallel); total/uint64(p.Parallel) != p.Bandwidth || total > g.Rate {
 		return &limitError{wire.RateAboveLimit, fmt.Sprintf("%d bit/s for each of %d streams asked for, %d in all allowed", p.Bandwidth, p.Parallel, g.Rate)}
 	}
@@ -177,6 +200,7 @@ func (s *session) takePorts(ctx context.Context, ports <-chan *port, news <-chan
 			return fmt.Errorf("UDP stream %d of %d: %w", n+1, s.params.Streams(), err)
 		}
 		if sends := s.params.ServerSends(n); sends {
+			p.deafen()
 			s.test.add(s.plan.newUDPSender(p, p.from), sends)
 		} else {
 			s.test.add(s.plan.newUDPReceiver(p, p.from), sends)

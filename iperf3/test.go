@@ -234,7 +234,11 @@ func (t *test) explain(cause error) (reason string, err error) {
 		return result.ReasonInterrupted, &result.Error{Word: result.CodeInterrupted, Text: fmt.Sprintf("stopped after %v of data", after)}
 	}
 	if e, ok := errors.AsType[*wire.PeerError](cause); ok {
-		return result.ReasonServerGone, &result.Error{Word: result.CodePeerLost, Err: e}
+		word := result.CodePeerLost
+		if e.Number == wire.DurationExpired || e.Number == wire.DurationTooLong || e.Number == wire.RateAboveLimit {
+			word = result.CodeLimit
+		}
+		return result.ReasonServerGone, &result.Error{Word: word, Err: e}
 	}
 	if coder, ok := errors.AsType[result.Coder](cause); ok {
 		switch coder.Code() {

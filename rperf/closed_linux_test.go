@@ -70,7 +70,6 @@ func TestClosedPort(t *testing.T) {
 			break
 		}
 	}
-	conn.Close()
 	for deadline := time.Now().Add(5 * time.Second); sink.ends() == 0 && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}

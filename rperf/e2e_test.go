@@ -232,7 +232,7 @@ func TestLoopback(t *testing.T) {
 						return
 					}
 					total := r.end(t).Total(d)
-					if total.Received == nil || total.Sent == nil || total.Sent.Bytes != total.Received.Bytes || total.Sent.Bytes < 300_000 {
+					if total.Received == nil || total.Sent == nil || total.Sent.Bytes != total.Received.Bytes || total.Sent.Bytes == 0 {
 						t.Errorf("udp=%v %v classic=%v: sent %+v, received %+v", udp, d, classic, total.Sent, total.Received)
 					}
 				})

@@ -38,7 +38,8 @@ type plan struct {
 	recvBuf  int
 	noDelay  bool
 	budget   *admit.Budget
-	queueing *queueing // of what a UDP receiver gets
+	intake   *pace.Limiter // what all TCP streams together may bring; nil is no limit
+	queueing *queueing     // of what a UDP receiver gets
 }
 
 // maxBlock bounds what one stream keeps to write from. A receiver cannot tell

@@ -52,7 +52,7 @@ func (y *yard) listenTCP(ctx context.Context, p *plan, at netip.AddrPort, sends 
 	if err != nil {
 		return nil, 0, err
 	}
-	link := &called{listener: l, id: p.id, data: !sends, within: joinTime}
+	link := &called{listener: l, id: p.id, peer: y.peer, data: !sends, within: joinTime}
 	port := addrPort(l.Addr()).Port()
 	if sends {
 		return &tcpSender{plan: p, link: link}, port, nil

@@ -2,6 +2,8 @@ package rperf
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +14,9 @@ import (
 // mostWaiting is how long a queue may become: beyond it the wait would be
 // longer than anybody's patience.
 const mostWaiting = 256
+
+// mostOfOne is how many of one address may wait, so that none fills the queue.
+const mostOfOne = 32
 
 // A queue lets so many tests run at once and the others wait their turn, first
 // come, first served.
@@ -27,15 +32,16 @@ type queue struct {
 // A place is that of one test.
 type place struct {
 	turn  chan struct{} // closed when the test may run
+	site  netip.Addr    // of the client, as limits count it
 	until time.Time     // when it will be over; zero if that is not known
 }
 
-// enter waits for a place and returns the function that gives it back. lasts
+// enter waits for a place for a client of peer and returns the function that gives it back. lasts
 // is how long the test will take, 0 if that is not known. While it waits enter
 // calls told, at once and then each second, with the place in the queue, from
 // 1, and the expected wait, 0 if that is not known.
-func (q *queue) enter(ctx context.Context, lasts time.Duration, told func(position int, wait time.Duration) error) (leave func(), err error) {
-	mine, err := q.join()
+func (q *queue) enter(ctx context.Context, peer netip.Addr, lasts time.Duration, told func(position int, wait time.Duration) error) (leave func(), err error) {
+	mine, err := q.join(admit.Site(peer))
 	if err != nil {
 		return nil, err
 	}
@@ -65,13 +71,22 @@ func (q *queue) enter(ctx context.Context, lasts time.Duration, told func(positi
 	}
 }
 
-func (q *queue) join() (*place, error) {
+func (q *queue) join(site netip.Addr) (*place, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.places > 0 && len(q.running) >= q.places && len(q.waiting) >= q.most {
 		return nil, &admit.RefusedError{Word: admit.TooManyTests, Text: "the server is busy and its queue is full"}
 	}
-	mine := &place{turn: make(chan struct{})}
+	same := 0
+	for _, w := range q.waiting {
+		if w.site == site {
+			same++
+		}
+	}
+	if same >= mostOfOne {
+		return nil, &admit.RefusedError{Word: admit.TooManyTests, Text: fmt.Sprintf("%d tests of %v wait already", same, site)}
+	}
+	mine := &place{turn: make(chan struct{}), site: site}
 	q.waiting = append(q.waiting, mine)
 	q.next()
 	return mine, nil

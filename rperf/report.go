@@ -33,7 +33,12 @@ type Report struct {
 
 	mu      sync.Mutex // guards streams
 	streams map[uint8]*reported
+	kept    int // records in them
 }
+
+// mostRecords bounds what a Report keeps, about 100 MB: a server may tell more
+// than it should. A test of 8 streams fills it in 18 hours.
+const mostRecords = 1 << 20
 
 // reported is what was told of one stream.
 type reported struct {
@@ -61,6 +66,9 @@ func (r *Report) Add(rec Record) string {
 		}
 		s.over = true
 		return fmt.Sprintf("%s\nEnd of stream from client | stream: %d\n", hyphens, rec.Stream)
+	}
+	if r.kept++; r.kept > mostRecords {
+		return r.interval(rec.Interval)
 	}
 	if rec.Sent {
 		s.send = append(s.send, rec.Interval)

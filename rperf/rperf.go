@@ -32,7 +32,7 @@ const (
 	connectTime = 3 * time.Second  // for the control connection
 	answerTime  = 10 * time.Second // for each step before data, and for each message to be taken
 	queueTime   = 10 * time.Minute // for a place at a busy server
-	beginTime   = 30 * time.Second // for a client to say begin, and to say end
+	beginTime   = 10 * time.Second // for a client to say begin, and to say end; a real one waits 5 s for reports
 	joinTime    = 5 * time.Second  // for a data connection; a real receiver waits 3 s
 	silenceTime = 8 * time.Second  // without data, while it should flow, ends a stream
 	ackTime     = 7 * time.Second  // without an acknowledgement ends a connection, so that all is free within 10 s

@@ -28,6 +28,9 @@ type Server struct {
 	// Limits on what comes before a test. 0 means the default, -1 none.
 	Connections           int // open at once, 4096
 	ConnectionsPerAddress int // 512
+	// Limits on the streams of all tests, each of which is a socket. Likewise.
+	Streams           int // 4096
+	StreamsPerAddress int // 1024
 
 	Interval     time.Duration   // between results; 0 means 1s
 	Sink         result.Sink     // nil means none
@@ -37,11 +40,12 @@ type Server struct {
 	ListenPacket ListenPacketFunc
 	Log          *slog.Logger // nil means none
 
-	once  sync.Once
-	pools *pools
-	conns admit.Gate
-	queue queue
-	cpus  turn
+	once    sync.Once
+	pools   *pools
+	conns   admit.Gate
+	streams admit.Gate
+	queue   queue
+	cpus    turn
 }
 
 // limit is n, or the default d for 0, or none for -1.
@@ -60,6 +64,7 @@ func (s *Server) prepare() {
 		s.pools = newPools(s.Ports)
 		s.cpus.cpus = s.CPUs
 		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
+		s.streams = admit.Gate{Total: limit(s.Streams, 4096), PerAddress: limit(s.StreamsPerAddress, 1024), Word: admit.TooManyTests, What: "streams"}
 		s.queue = queue{places: s.Tests, most: mostWaiting}
 		if s.Refuse {
 			s.queue.most = 0

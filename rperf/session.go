@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -22,6 +23,7 @@ type session struct {
 	cfg    wire.Configuration
 	grant  *admit.Grant
 	test   *test
+	places []func() // gives back the place of each stream
 }
 
 // run serves the client's one test. An error means that there was none.
@@ -35,11 +37,15 @@ func (s *session) run(ctx context.Context) error {
 		return fmt.Errorf("rperf: got %s, want configuration", m.Kind())
 	}
 	s.cfg = cfg
-	leave, err := s.server.queue.enter(ctx, cfg.Duration.Duration(), s.queued)
+	leave, err := s.server.queue.enter(ctx, s.peer.Addr(), cfg.Duration.Duration(), s.queued)
 	if err != nil {
 		return err
 	}
 	defer leave()
+	if err := s.takeStreams(); err != nil {
+		return err
+	}
+	defer s.leaveStreams()
 	s.grant, err = s.server.Policy.Admit(ctx, admit.Request{
 		Protocol: Protocol, Peer: s.peer.Addr(), Transmit: cfg.Reverse, Receive: !cfg.Reverse, Streams: cfg.Streams,
 	})
@@ -60,6 +66,25 @@ func (s *session) run(ctx context.Context) error {
 	settle() // before the End is seen, so that whoever sees it finds the books in order
 	s.server.Sink.Put(end)
 	return nil
+}
+
+// takeStreams takes the places of the test's streams, each of which is a socket.
+func (s *session) takeStreams() error {
+	for range max(s.cfg.Streams, len(s.cfg.StreamPorts)) {
+		leave, err := s.server.streams.Enter(s.peer.Addr())
+		if err != nil {
+			s.leaveStreams()
+			return err
+		}
+		s.places = append(s.places, leave)
+	}
+	return nil
+}
+
+func (s *session) leaveStreams() {
+	for _, leave := range s.places {
+		leave()
+	}
 }
 
 // queued tells one of our clients that it has to wait. A real client knows no
@@ -104,6 +129,9 @@ func (s *session) newTest() *test {
 func (s *session) plan() *plan {
 	p := planOf(s.cfg)
 	p.budget = s.grant.Budget
+	if s.grant.Rate > 0 {
+		p.intake = pace.NewLimiter(pace.NewRate(s.grant.Rate))
+	}
 	if most := s.grant.Rate / uint64(max(1, s.cfg.Streams)); s.grant.Rate > 0 && (p.rate == 0 || p.rate > most) {
 		p.rate = max(1, most)
 	}

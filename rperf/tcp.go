@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -50,15 +51,19 @@ func (c *caller) connect(ctx context.Context) (net.Conn, int, error) {
 
 func (c *caller) close() {}
 
-// strangers is how many connections may be looked at together: anybody can
-// open one.
-const strangers = 16
+// Connections that may be looked at together: anybody can open one, so
+// strangers must not take the places of the far end's own address.
+const (
+	strangers = 8
+	ownOnes   = 16
+)
 
 // A called one waits for the connection that begins with the test's id.
 type called struct {
 	listener net.Listener
 	id       wire.TestID
-	data     bool // the id is part of the data
+	peer     netip.Addr // whose connection is expected; the id is the credential
+	data     bool       // the id is part of the data
 	within   time.Duration
 }
 
@@ -84,11 +89,15 @@ func (c *called) connect(ctx context.Context) (net.Conn, int, error) {
 }
 
 func (c *called) accept(ctx context.Context, wg *sync.WaitGroup, found chan<- net.Conn) {
-	room := make(chan struct{}, strangers)
+	others, own := make(chan struct{}, strangers), make(chan struct{}, ownOnes)
 	for {
 		conn, err := c.listener.Accept()
 		if err != nil {
 			return // closed by connect, or unusable: then connect's time runs out
+		}
+		room := others
+		if addrPort(conn.RemoteAddr()).Addr().WithZone("") == c.peer.WithZone("") {
+			room = own
 		}
 		select {
 		case room <- struct{}{}:
@@ -244,7 +253,7 @@ func (r *tcpReceiver) run(ctx context.Context) error {
 		return fmt.Errorf("connection: %w", err)
 	}
 	defer bulk.Close()
-	in := &stream.TCPReceiver{Conn: bulk, Budget: r.budget}
+	in := &stream.TCPReceiver{Conn: bulk, Budget: r.budget, Limit: r.intake}
 	r.mu.Lock()
 	r.receiver, r.read, r.joined = in, uint64(read), time.Now()
 	r.mu.Unlock()

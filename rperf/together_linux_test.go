@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
@@ -79,57 +80,71 @@ func serve(t *testing.T, s testServer, l net.Listener) {
 // TestTogether: a hundred clients at once, half of each protocol and of all
 // kinds, in one process. All finish, and none is counted for another.
 func TestTogether(t *testing.T) {
-	var far ends
-	target := map[string]string{}
-	for name, s := range map[string]testServer{rperf.Protocol: &rperf.Server{Sink: &far}, iperf3.Protocol: &iperf3.Server{Sink: &far}} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		serve(t, s, l)
-		target[name] = l.Addr().String()
-	}
-	const clients = 50 // of each protocol
-	var wg sync.WaitGroup
-	for n := range clients {
-		udp := n%2 == 1
-		d := []result.Direction{result.Up, result.Down}[n/2%2]
-		// A rate of its own for each: what is counted says whose it was.
-		rate := uint64(100_000 + 8_000*n)
-		for name, c := range map[string]testClient{
-			rperf.Protocol:  &rperf.Client{Target: target[rperf.Protocol], UDP: udp, Direction: d, Streams: 1 + n%3, Duration: time.Second, Rate: rate, Length: 256, Classic: n%5 == 0},
-			iperf3.Protocol: &iperf3.Client{Target: target[iperf3.Protocol], UDP: udp, Direction: d, Streams: 1 + n%3, Duration: time.Second, Rate: rate, Length: 256},
+	synctest.Test(t, func(t *testing.T) {
+		var n testnet.Network
+		link := testnet.Link{Rate: 1_000_000_000, Wait: true, Delay: time.Millisecond}
+		near, far := n.Host(link, testnet.Link{}, "192.0.2.1"), n.Host(link, testnet.Link{}, "192.0.2.2")
+		var sink ends
+		ctx, stop := context.WithCancel(t.Context())
+		var servers sync.WaitGroup
+		for port, s := range map[string]testServer{
+			"5199": &rperf.Server{Sink: &sink, Dial: far.DialContext, Listen: far.Listen, ListenPacket: far.ListenPacket},
+			"5201": &iperf3.Server{Sink: &sink, ListenPacket: far.ListenPacket},
 		} {
-			wg.Go(func() {
-				var near ends
-				if err := c.Run(t.Context(), &near); err != nil {
-					t.Errorf("%s, client %d: %v", name, n, err)
-					return
-				}
-				total := near.list()[0].end.Total(d)
-				if total == nil || total.Sent == nil || total.Received == nil || total.Sent.Bytes == 0 {
-					t.Errorf("%s, client %d: total %+v", name, n, total)
-					return
-				}
-				if sent, came := total.Sent.Bytes, total.Received.Bytes; sent != came && !udp || came > sent {
-					t.Errorf("%s, client %d: sent %d, received %d", name, n, sent, came)
+			l, err := far.Listen(ctx, "tcp", "192.0.2.2:"+port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			servers.Go(func() {
+				if err := s.Serve(ctx, l); err != nil {
+					t.Error(err)
 				}
 			})
 		}
-	}
-	wg.Wait()
-	for end := time.Now().Add(10 * time.Second); len(far.list()) < 2*clients && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	served := far.list()
-	if len(served) != 2*clients {
-		t.Errorf("the servers ended %d tests, want %d", len(served), 2*clients)
-	}
-	for _, o := range served {
-		if o.end.Err != nil || o.end.Reason != result.ReasonDone {
-			t.Errorf("server: %s, %v", o.end.Reason, o.end.Err)
+		const clients = 50 // of each protocol
+		var wg sync.WaitGroup
+		for n := range clients {
+			udp := n%2 == 1
+			d := []result.Direction{result.Up, result.Down}[n/2%2]
+			// A rate of its own for each: what is counted says whose it was.
+			rate := uint64(100_000 + 8_000*n)
+			for name, c := range map[string]testClient{
+				rperf.Protocol: &rperf.Client{Target: "192.0.2.2", UDP: udp, Direction: d, Streams: 1 + n%3, Duration: 2 * time.Second, Rate: rate, Length: 256,
+					Classic: n%5 == 0, Dial: near.DialContext, Listen: near.Listen, ListenPacket: near.ListenPacket},
+				iperf3.Protocol: &iperf3.Client{Target: "192.0.2.2", UDP: udp, Direction: d, Streams: 1 + n%3, Duration: 2 * time.Second, Rate: rate, Length: 256,
+					Dial: near.DialContext, ListenPacket: near.ListenPacket},
+			} {
+				wg.Go(func() {
+					var mine ends
+					if err := c.Run(t.Context(), &mine); err != nil {
+						t.Errorf("%s, client %d: %v", name, n, err)
+						return
+					}
+					total := mine.list()[0].end.Total(d)
+					if total == nil || total.Sent == nil || total.Received == nil {
+						t.Errorf("%s, client %d: total %+v", name, n, total)
+						return
+					}
+					want := float64(rate) * float64(1+n%3) * 2 / 8
+					if sent, came := total.Sent.Bytes, total.Received.Bytes; sent != came || float64(sent) < want*0.94 || float64(sent) > want*1.06 {
+						t.Errorf("%s, client %d: sent %d, received %d, want about %.0f", name, n, sent, came, want)
+					}
+				})
+			}
 		}
-	}
+		wg.Wait()
+		stop()
+		servers.Wait()
+		served := sink.list()
+		if len(served) != 2*clients {
+			t.Errorf("the servers ended %d tests, want %d", len(served), 2*clients)
+		}
+		for _, o := range served {
+			if o.end.Err != nil || o.end.Reason != result.ReasonDone {
+				t.Errorf("server: %s, %v", o.end.Reason, o.end.Err)
+			}
+		}
+	})
 }
 
 // TestDropped: clients of all kinds whose packets vanish in mid-test, both ways,
