@@ -57,7 +57,7 @@ type otherWriter struct {
 	indent bool // a person may read it
 }
 
-func newOutput(e *env) *output { return &output{env: e, logFormat: "text", color: "auto"} }
+func newOutput(e *env) *output { return &output{env: e, format: "text", logFormat: "text", color: "auto"} }
 
 func (o *output) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.json, "json", false, "one JSON document for a test, at its end")
@@ -84,15 +84,19 @@ func (o *output) validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	oneOf := func(flag, value string, allowed ...string) {
-		if value != "" && !slices.Contains(allowed, value) {
+		if !slices.Contains(allowed, value) {
 			fault("%s: not one of the choices; give %s", flagValue(flag, value), strings.Join(allowed, ", "))
 		}
 	}
 	oneOf("format", o.format, append([]string{"text", "json", "jsonl"}, slices.Sorted(maps.Keys(o.others))...)...)
 	oneOf("color", o.color, "auto", "always", "never")
-	oneOf("log-level", o.logLevel, "debug", "info", "warn", "error")
 	oneOf("log-format", o.logFormat, "text", "json")
-	oneOf("syslog-format", o.syslog.format, string(report.RFC3164), string(report.RFC5424))
+	if o.logLevel != "" {
+		oneOf("log-level", o.logLevel, "debug", "info", "warn", "error")
+	}
+	if o.syslog.format != "" { // else the command has no syslog
+		oneOf("syslog-format", o.syslog.format, string(report.RFC3164), string(report.RFC5424))
+	}
 	switch {
 	case o.json && o.lines:
 		fault("--json and --json-stream exclude each other; choose one")
