@@ -20,4 +20,3 @@ func IsTooBig(err error) bool {
 	e, ok := errors.AsType[syscall.Errno](err)
 	return ok && e == tooBig
 }
-
