@@ -101,7 +101,6 @@ func (s *Server) prepare() {
 		})
 		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
 		s.logins = admit.Gate{Total: limit(s.Logins, 64), PerAddress: limit(s.LoginsPerAddress, 8), Word: admit.TooManyLogins, What: "logins"}
-		s.sessions = map[result.ID]*session{}
 		rand.Read(s.decoys[:])
 		if s.Policy == nil {
 			s.Policy = &admit.Limits{}
@@ -230,6 +229,9 @@ func (s *Server) End(run result.ID, cause error) bool {
 func (s *Server) enlist(one *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.sessions == nil {
+		s.sessions = map[result.ID]*session{}
+	}
 	s.sessions[one.test.head.Run] = one
 }
 

@@ -75,6 +75,7 @@ func run() error {
 		return err
 	}
 	serving, stop := context.WithCancel(ctx)
+	defer stop()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(serving, l) }()
 
