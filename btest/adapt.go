@@ -21,7 +21,6 @@ const (
 
 // An adapter follows the reports on what we send. Its zero value is ready.
 type adapter struct {
-	ceiling uint64 // bit/s that the rate never exceeds; 0 is none
 	rate    uint64 // bit/s in force; 0 before the first use
 	ramping bool
 	before  uint64 // the report before the last one, bytes
@@ -30,7 +29,7 @@ type adapter struct {
 
 // begin returns the rate to start with.
 func (a *adapter) begin(now time.Time) uint64 {
-	a.rate, a.ramping, a.last = lower(startRate, a.ceiling), true, now
+	a.rate, a.ramping, a.last = startRate, true, now
 	return a.rate
 }
 
@@ -57,7 +56,7 @@ func (a *adapter) report(received uint32, sent uint64, now time.Time) uint64 {
 	}
 	seen := max(came, a.before)
 	a.before = came
-	a.rate = lower(max(lowestRate, uint64(float64(seen)*8*factor)), a.ceiling)
+	a.rate = max(lowestRate, uint64(float64(seen)*8*factor))
 	return a.rate
 }
 
@@ -66,7 +65,7 @@ func (a *adapter) quiet(now time.Time) uint64 {
 	if now.Sub(a.last) >= quietTime {
 		a.last = now
 		a.before = 0
-		a.rate = lower(max(lowestRate, a.rate/2), a.ceiling)
+		a.rate = max(lowestRate, a.rate/2)
 	}
 	return a.rate
 }

@@ -160,6 +160,7 @@ func TestFollowsPort(t *testing.T) {
 // taken says so.
 func TestPortsRunOut(t *testing.T) {
 	t.Parallel()
+	needLoopbacks(t)
 	ports := udpPorts(t, 1, 0)
 	server := serve(t, "127.0.0.1", &Server{UDPPorts: ports})
 	run := func() error {

@@ -323,6 +323,7 @@ func TestSessions(t *testing.T) {
 // address, and nothing goes anywhere else.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
+	needLoopbacks(t)
 	server := serve(t, "127.0.0.1", &Server{UDPPorts: udpPorts(t, 1, 1)})
 	h := from(t, "127.0.0.2", server.addr)
 	h.say("00 03 01 00 dc05 0000 40420f00 40420f00") // UDP both, 1 Mbit/s

@@ -122,6 +122,9 @@ func checkCombination(t *testing.T, c *Client, login string, s *seen) {
 		if c.Connections > 1 && !c.UDP && len(end.Total(d).Streams) != c.Connections {
 			t.Errorf("%s: %v over %d connections, want %d", role, d, len(end.Total(d).Streams), c.Connections)
 		}
+		if total.Lost != nil && (*total.Lost != 0 || *total.Duplicate != 0) {
+			t.Errorf("%s: %v: %d lost, %d duplicates on loopback", role, d, *total.Lost, *total.Duplicate)
+		}
 		if far := end.Remote(d); far == nil && reportsOf(role, d, c.UDP) {
 			t.Errorf("%s: %v without the figures of the far end", role, d)
 		} else if far != nil && far.Bytes == 0 {

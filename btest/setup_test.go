@@ -371,6 +371,17 @@ func users() Accounts {
 // limits are those of a test that means to have none.
 func noLimits() *admit.Limits { return &admit.Limits{} }
 
+// needLoopbacks skips a test that uses several loopback addresses where there is
+// only one.
+func needLoopbacks(t testing.TB) {
+	t.Helper()
+	if c, err := net.ListenPacket("udp", "127.0.0.2:0"); err != nil {
+		t.Skipf("needs all of 127.0.0.0/8: %v", err)
+	} else {
+		c.Close()
+	}
+}
+
 // exitCode fails unless err has the code.
 func exitCode(t testing.TB, err error, want int) {
 	t.Helper()

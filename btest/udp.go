@@ -93,7 +93,7 @@ func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.Ad
 	p.setRate(t.rate)
 	p.stagger(payload + over)
 	if t.rate == 0 && t.transmits() {
-		p.adapt = &adapter{ceiling: t.ceiling}
+		p.adapt = &adapter{}
 		p.setRate(p.adapt.begin(time.Now()))
 	}
 	return p
@@ -136,7 +136,7 @@ func (p *udpPhase) stagger(size int) {
 	}
 }
 
-// setRate shares bits per second among the flows.
+// setRate shares bits per second, within the ceiling, among the flows.
 func (p *udpPhase) setRate(bps uint64) {
 	if bps = lower(bps, p.ceiling); bps > 0 {
 		p.rate.Set(max(1, bps/uint64(len(p.flows)))) // 0 would be no limit

@@ -32,6 +32,7 @@ var vanishings = []vanishing{
 // ends end in time, with their totals and the right error.
 func TestVanish(t *testing.T) {
 	t.Parallel()
+	needLoopbacks(t)
 	for _, v := range vanishings {
 		for _, udp := range []bool{false, true} {
 			for _, d := range []result.Direction{result.Up, result.Down, result.Both} {
@@ -148,6 +149,7 @@ func awaitIntervals(t *testing.T, e *events, n int) {
 // within moments, at whatever rate the server was sending.
 func TestVanishStopsUDP(t *testing.T) {
 	t.Parallel()
+	needLoopbacks(t)
 	for _, how := range []string{"rst", "fin"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
