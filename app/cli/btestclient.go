@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -92,7 +93,7 @@ func (f *btestClientFlags) register(fs *pflag.FlagSet, c *btest.Client) {
 
 // apply sets the fields of c that the flags mean.
 func (f *btestClientFlags) apply(ctx context.Context, e *env, fs *pflag.FlagSet, c *btest.Client) error {
-	if err := f.check(fs, c.UDP); err != nil {
+	if err := cmp.Or(checkHost("", c.Target), f.check(fs, c.UDP)); err != nil {
 		return err
 	}
 	var err error

@@ -69,6 +69,9 @@ func (o *output) record(ctx context.Context, r *btest.Recorder) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
+	if err := checkHost("to", r.To); err != nil {
+		return err
+	}
 	if err := r.Validate(); err != nil {
 		return misuse("", "--to: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/pflag"
 
@@ -81,6 +82,29 @@ func withPort(target string, p port, given bool) (string, error) {
 		}
 	}
 	return joinPort(target, p), nil
+}
+
+// checkHost refuses what can be neither a name nor an address before anybody is
+// asked to look it up. The flag is empty for an argument.
+func checkHost(flag, target string) error {
+	host := strings.Trim(target, "[]")
+	if h, _, err := net.SplitHostPort(target); err == nil {
+		host = h
+	}
+	shown := strconv.Quote(target)
+	if flag != "" {
+		shown = flagValue(flag, target)
+	}
+	_, err := netip.ParseAddr(host)
+	switch {
+	case err == nil:
+		return nil
+	case host == "" || strings.Trim(host, "0123456789.") == "":
+		return misuse("", "%s: not an address; give a name, or an address such as 192.0.2.1 or 2001:db8::1", shown)
+	case strings.ContainsFunc(host, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }):
+		return misuse("", "%s: not a name; give a name, or an address such as 192.0.2.1 or 2001:db8::1", shown)
+	}
+	return nil
 }
 
 // open listens on all addresses, or none. An address without host is for both

@@ -117,6 +117,9 @@ func (b *oldBtest) test(ctx context.Context, portGiven bool) error {
 		return misuse("use 0 for unlimited, or sonde btest client, which holds higher rates on its own side",
 			"--bandwidth %d: btest carries at most 4.294967295 Gbit/s", uint64(b.bandwidth))
 	}
+	if err := checkHost("client", b.client); err != nil {
+		return err
+	}
 	target, err := withPort(b.client, b.port, portGiven)
 	if err != nil {
 		return err

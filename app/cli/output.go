@@ -57,7 +57,9 @@ type otherWriter struct {
 	indent bool // a person may read it
 }
 
-func newOutput(e *env) *output { return &output{env: e, format: "text", logFormat: "text", color: "auto"} }
+func newOutput(e *env) *output {
+	return &output{env: e, format: "text", logFormat: "text", color: "auto"}
+}
 
 func (o *output) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.json, "json", false, "one JSON document for a test, at its end")

@@ -55,10 +55,10 @@ var wrongValues = map[string][]struct{ value, said string }{
 	"csv":                         {{"other.csv", "give another file"}, {"-", "give a file"}},
 	"syslog":                      {{"a:b:c", "give HOST:PORT"}, {"http://192.0.2.1", "give udp, tcp or tls"}, {"192.0.2.1:70000", "1 to 65535"}, {"udp://192.0.2.1/x", "give HOST:PORT"}},
 	"syslog-format":               {{"rfc1", "give rfc3164, rfc5424"}},
-	"to":                          {{":", "want HOST"}, {"router:0", "1 to 65535"}},
+	"to":                          {{":", "such as 192.0.2.1"}, {"router:0", "1 to 65535"}, {"256.1.1.1", "such as 192.0.2.1"}},
 	"verbose":                     {{"=x", "not a whole number"}},
 	"fail-if":                     {{"loss", ""}},
-	"client":                      {{"a b:0", "1 to 65535"}},
+	"client":                      {{"a b", "such as 192.0.2.1"}, {"router:0", "1 to 65535"}, {"1.2.3", "such as 192.0.2.1"}},
 	"every":                       {{"0", "want more than 0"}, {"10ms", "1s or more"}, {"often", "give seconds"}},
 	"jitter":                      {{"1s", "without --every"}, {"x", "give seconds"}},
 	"count":                       {{"3", "without --every"}, {"x", "not a whole number"}},
@@ -70,7 +70,7 @@ var anything = []string{"output", "syslog-tag", "password", "authpass", "name", 
 
 // only are the commands to which a row is bound, by flag and value.
 var only = map[string]string{
-	"user ann": "server", "auth md5": "server", "csv -": "client --json", "authuser ann": "btest -s", "client a b:0": "-c",
+	"user ann": "server", "auth md5": "server", "csv -": "client --json", "authuser ann": "btest -s", "client a b": "-c", "client router:0": "-c", "client 1.2.3": "-c",
 }
 
 // ground is what a command needs besides the flag under test so that only that
@@ -174,6 +174,10 @@ func TestWrongUsage(t *testing.T) {
 		{"sonde btest client", []string{"HOST is missing", "give"}},
 		{"sonde btest client TARGET other", []string{`"other"`, "give one HOST"}},
 		{"sonde btest server other", []string{`"other"`, "--help"}},
+		{"sonde btest client 256.1.1.1", []string{"256.1.1.1", "such as 192.0.2.1"}},
+		{"sonde btest client 1.2.3:2000", []string{"1.2.3:2000", "such as 192.0.2.1"}},
+		{"sonde btest client :2000", []string{":2000", "such as 192.0.2.1"}},
+		{"sonde btest client a\x1bb", []string{`a\x1bb`, "such as 192.0.2.1"}},
 		{"sonde btest client router:0", []string{"router:0", "1 to 65535"}},
 		{"sonde btest client router:http", []string{"router:http", "1 to 65535"}},
 		{"sonde btest client [::1]:x", []string{"[::1]:x", "1 to 65535"}},
