@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/btest/wire"
 	"github.com/sonde-net/sonde/internal/host"
 	"github.com/sonde-net/sonde/result"
@@ -367,9 +366,6 @@ func watchCPU() (tooBusy func() bool) {
 func users() Accounts {
 	return NewList(List{"test": {Password: "secret"}, "modern": {Password: "secret", NoMD5: true}})
 }
-
-// limits are those of a test that means to have none.
-func noLimits() *admit.Limits { return &admit.Limits{} }
 
 // needLoopbacks skips a test that uses several loopback addresses where there is
 // only one.

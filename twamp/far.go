@@ -9,16 +9,16 @@ import (
 
 // ends are what the replies tell of the path and of the far end.
 type ends struct {
-	n             uint64
-	estimate      wire.ErrorEstimate // the reflector's, latest
-	worst         time.Duration      // the largest error it admitted
-	bounded       bool               // every estimate was a bound
-	synced        bool               // every estimate said so
-	out, home     hops
-	forward, back classes
-	kernelRx      uint64 // times that T4 was the kernel's
-	kernelBoth    uint64 // and T1 too
-	ptp           bool
+	n          uint64
+	estimate   wire.ErrorEstimate // the reflector's, latest
+	worst      time.Duration      // the largest error it admitted
+	bounded    bool               // every estimate was a bound
+	synced     bool               // every estimate said so
+	out, home  hops
+	back       classes
+	kernelRx   uint64 // times that T4 was the kernel's
+	kernelBoth uint64 // and T1 too
+	ptp        bool
 }
 
 func (e *ends) record(p wire.Reply, a arrival, stamped bool) {

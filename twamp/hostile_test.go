@@ -203,6 +203,7 @@ type flipping struct {
 }
 
 func (f *flipping) Write(b []byte) (int, error) {
+	b = bytes.Clone(b)
 	if f.bit >= 0 && f.bit < len(b)*8 {
 		b[f.bit/8] ^= 1 << (f.bit % 8)
 	}

@@ -82,9 +82,9 @@ func ParsePacket(datagram []byte) (*Packet, error) {
 
 type packetParser struct {
 	Packet
-	hasID, hasTotal, afterExt bool
-	total                     uint64
-	cc                        []byte
+	hasID, hasTotal bool
+	total           uint64
+	cc              []byte
 }
 
 // take adds a field, which Split has checked.

@@ -66,8 +66,6 @@ type Finding struct {
 	Since  uint32 // seconds since the state was entered
 }
 
-const findingLen = 48
-
 // MaxFindings is how many findings a report may have: as many as a packet holds.
 const MaxFindings = 25
 
