@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -17,9 +18,10 @@ const (
 	udpNaps = 20 // in vain, about 2 ms
 )
 
-// mostSockets bounds the UDP sockets outside of the runtime's poller: each may
-// take a thread per direction while it waits.
-const mostSockets = 256
+// mostSockets bounds the UDP sockets outside of the runtime's poller. While one
+// waits it takes a thread, and for a moment one of the runtime's processors: with
+// two processors, sixteen sockets do no harm, a hundred starve each other.
+func mostSockets() int32 { return int32(8 * runtime.GOMAXPROCS(0)) }
 
 var packetSockets atomic.Int32
 
@@ -36,7 +38,7 @@ type packetSocket struct {
 // detachPackets takes a UDP socket out of the poller and turns on what the
 // kernel offers. Nil, without an error, when enough are out already.
 func detachPackets(c *net.UDPConn, o PacketOptions) (PacketConn, error) {
-	if packetSockets.Add(1) > mostSockets {
+	if packetSockets.Add(1) > mostSockets() {
 		packetSockets.Add(-1)
 		return nil, nil
 	}

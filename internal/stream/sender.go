@@ -48,7 +48,7 @@ type Sender struct {
 	// or 0 is no limit.
 	Rate     *pace.Rate
 	Overhead int           // header bytes that the protocol counts into each datagram
-	Quantum  time.Duration // the longest train, in time at the rate; 0 means 100 µs
+	Quantum  time.Duration // the longest train, in time at the rate; 0 means 100 µs, or 2 ms when many send
 	Budget   *admit.Budget // of payload bytes
 	// Refusable ends the run when the far end answers that its port is closed
 	// (sock.PacketOptions.Refusals). Otherwise that is a loss like others.
@@ -74,7 +74,8 @@ func (s *Sender) Run(ctx context.Context) error {
 		return fmt.Errorf("send: %w", err)
 	}
 	defer release()
-	exact := sock.OnKernel(s.Conn)
+	exact, leave := exactly(sock.OnKernel(s.Conn))
+	defer leave()
 	defer ownThread(exact)()
 	t := newTrains(s, exact)
 	defer t.waiter.Close()
@@ -127,11 +128,15 @@ type trains struct {
 }
 
 func newTrains(s *Sender, exact bool) *trains {
+	quantum := pace.DefaultQuantum
+	if !exact && sock.OnKernel(s.Conn) {
+		quantum = coarseQuantum
+	}
 	t := &trains{
 		Sender:  s,
 		most:    trainLength(s.Size),
 		bits:    8 * uint64(max(1, s.Size+s.Overhead)),
-		quantum: cmp.Or(s.Quantum, pace.DefaultQuantum),
+		quantum: cmp.Or(s.Quantum, quantum),
 		waiter:  waiter(exact),
 		start:   time.Now(),
 	}
