@@ -35,6 +35,7 @@ func TestManyClients(t *testing.T) {
 	const n, rate = 300, 1e6
 	before := runtime.NumGoroutine()
 	heap0, resident0 := memory()
+	tooBusy := watchCPU()
 	server := serve(t, "127.0.0.1", &Server{UDPPorts: udpPorts(t, n/2, 0), Connections: -1, ConnectionsPerAddress: -1})
 	ends := make([]result.End, n)
 	start := time.Now()
@@ -63,7 +64,7 @@ func TestManyClients(t *testing.T) {
 	idle := server.awaitIdle(t, 10*time.Second)
 	t.Logf("%d tests at once, %d goroutines of both ends; heap %d MB more, resident %d MB more; all done after %v, idle %v later",
 		sessions, routines, (heap-heap0)>>20, (resident-resident0)>>20, took.Round(time.Millisecond), idle.Round(time.Millisecond))
-	checkMany(t, server, ends, rate)
+	checkMany(t, server, ends, rate, tooBusy())
 	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before+10; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d goroutines before, %d after", before, runtime.NumGoroutine())
@@ -73,7 +74,7 @@ func TestManyClients(t *testing.T) {
 
 // checkMany: each client and each session moved what its time is worth, unless
 // the machine was too busy to tell.
-func checkMany(t *testing.T, server *live, ends []result.End, rate uint64) {
+func checkMany(t *testing.T, server *live, ends []result.End, rate uint64, busy bool) {
 	t.Helper()
 	runs := server.events.of()
 	if len(runs) != len(ends) {
@@ -82,14 +83,8 @@ func checkMany(t *testing.T, server *live, ends []result.End, rate uint64) {
 	for i := range runs {
 		ends = append(ends, runs[i].check(t))
 	}
-	starved := 0
-	for _, e := range ends {
-		if e.CPU.Local == nil || *e.CPU.Local > 95 {
-			starved++
-		}
-	}
-	busy := starved > len(ends)/20
 	var shares []float64
+	slow := 0
 	for i, e := range ends {
 		v := e.Local(result.Down)
 		if e.Down == nil {
@@ -108,11 +103,14 @@ func checkMany(t *testing.T, server *live, ends []result.End, rate uint64) {
 		share := float64(n) / (float64(rate) / 8 * e.Elapsed.Seconds())
 		shares = append(shares, share)
 		if !busy && (share > 1.1 || share < 0.9) {
-			t.Errorf("%s %d: %.0f %% of its rate over %v", e.Role, i, 100*share, e.Elapsed)
+			slow++
 		}
 	}
 	slices.Sort(shares)
 	t.Logf("from %.0f %% to %.0f %% of their rate, half of them above %.0f %%", 100*shares[0], 100*shares[len(shares)-1], 100*shares[len(shares)/2])
+	if slow > 0 {
+		t.Errorf("%d of %d ends are more than 10 %% off their rate", slow, len(ends))
+	}
 	if busy {
 		t.Log("the CPU was full: their rates may be low")
 	}

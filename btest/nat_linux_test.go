@@ -57,6 +57,7 @@ func TestNATRewritesPorts(t *testing.T) {
 		t.Run(d.String(), func(t *testing.T) {
 			t.Parallel()
 			tooBusy := watchCPU()
+			defer tooBusy()
 			h := build(t, &Server{})
 			h.router.Masquerade(t, testnet.Masquerade{Out: "wan", FullyRandom: true})
 			near, far, err := h.server.test(t, h.inside(&Client{UDP: true, Direction: d, Duration: 3 * time.Second, UpRate: 2e6, DownRate: 2e6}))
@@ -87,6 +88,7 @@ func TestNATBlocksUDP(t *testing.T) {
 			h.route(t)
 			h.client.Drop(t, testnet.Match{Protocol: "udp"})
 			tooBusy := watchCPU()
+			defer tooBusy()
 			var told time.Duration
 			var near events
 			start := time.Now()

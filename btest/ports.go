@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 	"syscall"
@@ -93,25 +92,3 @@ func (p *portPool) free(port uint16) {
 	defer p.mu.Unlock()
 	delete(p.taken, port)
 }
-
-// listenPackets opens a UDP socket at the given address: with listen, if the
-// caller brought one, else on the system's network.
-func (t *test) listenPackets(ctx context.Context, listen ListenPacketFunc, at netip.AddrPort) (sock.PacketConn, error) {
-	switch {
-	case listen != nil:
-		c, err := listen(ctx, "udp", at.String())
-		if err != nil {
-			return nil, err
-		}
-		return sock.Packets(c), nil
-	case t.slow(slowPackets*8*uint64(t.size), slowPackets*8*wire.DefaultUDPSize):
-		return sock.ListenSlow(ctx, at, t.options())
-	}
-	return sock.ListenPackets(ctx, at, t.options())
-}
-
-// A ListenPacketFunc opens a UDP socket; net.ListenConfig has one.
-type ListenPacketFunc func(ctx context.Context, network, address string) (net.PacketConn, error)
-
-// A DialFunc opens a TCP connection; net.Dialer has one.
-type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)

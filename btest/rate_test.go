@@ -74,6 +74,7 @@ func TestCeiling(t *testing.T) {
 				t.Run(fmt.Sprintf("udp=%v/%d/%d", udp, ceiling, asked), func(t *testing.T) {
 					t.Parallel()
 					tooBusy := watchCPU()
+					defer tooBusy()
 					server := serve(t, "127.0.0.1", &Server{UDPPorts: udpPorts(t, 1, 1), Policy: &admit.Limits{Rate: ceiling}})
 					c := &Client{UDP: udp, Direction: result.Both, Duration: 3 * time.Second, UpRate: asked, DownRate: asked}
 					if udp && asked == 0 {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	fuzzing := flag.Lookup("test.fuzz").Value.String() != ""
 	if n := flag.Lookup("test.parallel"); !fuzzing && n.Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) {
-		flag.Set("test.parallel", "12")
+		flag.Set("test.parallel", "16")
 	}
 	code := m.Run()
 	if left := leftovers(5 * time.Second); code == 0 && left != "" {
@@ -351,15 +351,28 @@ func (v *live) test(t testing.TB, c *Client) (client, server seen, err error) {
 	return mine.of()[0], v.events.await(t, before+1), err
 }
 
-// watchCPU returns a function that tells whether the machine was too busy since,
-// with this test or with others, for figures that need a CPU in time.
+// watchCPU returns a function that tells whether the machine was too busy at any
+// time since, with this test or with others, for figures that need a CPU in time.
 func watchCPU() (tooBusy func() bool) {
 	cpu := host.NewCPU()
 	cpu.Busy()
-	return func() bool {
-		percent, ok := cpu.Busy()
-		return !ok || percent > 90
-	}
+	stop, busy := make(chan struct{}), make(chan bool)
+	go func() {
+		ever := false
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-stop:
+				busy <- ever
+				return
+			}
+			percent, ok := cpu.Busy()
+			ever = ever || !ok || percent > 90
+		}
+	}()
+	return sync.OnceValue(func() bool { close(stop); return <-busy })
 }
 
 // users are the accounts of the recordings, and more.

@@ -20,14 +20,6 @@ import (
 	"github.com/sonde-net/sonde/result"
 )
 
-// openTime is how long a server gives the client to open its port, unless a
-// datagram from there comes first: clients do so only once they know ours.
-const openTime = 100 * time.Millisecond
-
-// moreSources is how many ports beyond the client's own are followed one by one:
-// NATs may change their mind. Of more only the bytes count.
-const moreSources = 4
-
 // udpPhase is the data phase of a UDP test: datagrams between one server port
 // and one or several client ports, statuses both ways on the control
 // connection.
@@ -99,31 +91,6 @@ func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.Ad
 	return p
 }
 
-// options are those of the sockets that t sends from. A server sends what the
-// client asked for, in fragments where the path is narrower: sizes go up to 64000.
-// A client's own packets are fragmented only if they were asked to be larger than
-// Ethernet's.
-func (t *test) options() sock.PacketOptions {
-	return sock.PacketOptions{Fragment: t.head.Role == result.Server || t.size > wire.DefaultUDPSize}
-}
-
-// Slow flows are served well by the runtime's timers, and hundreds of them do not
-// starve each other: so many packets a second of UDP, so many bit/s of TCP.
-const (
-	slowPackets = 200
-	slowTCP     = 10_000_000
-)
-
-// slow reports whether each flow of t is limited to little: what we send to mine
-// bit/s, what comes to theirs.
-func (t *test) slow(mine, theirs uint64) bool {
-	within := func(rate, most uint64) bool {
-		rate = lower(rate, t.ceiling)
-		return rate > 0 && rate/uint64(max(1, t.connections)) <= most
-	}
-	return (!t.transmits() || within(t.rate, mine)) && (!t.receives() || within(t.farRate, theirs))
-}
-
 // stagger spreads the first datagrams of size bytes of several flows over the
 // time that they take together: otherwise all would be due at once.
 func (p *udpPhase) stagger(size int) {
@@ -151,75 +118,10 @@ func parseMark(b []byte) (stream.Mark, bool) {
 	return stream.Mark{Seq: seq}, err == nil
 }
 
-// accept takes datagrams from the control connection's peer only.
-func (p *udpPhase) accept(from netip.AddrPort) bool {
-	return from.Addr().Unmap().WithZone("") == p.peer.WithZone("")
-}
-
-// learn turns our sending towards the port that the client's datagrams really
-// come from: a NAT may have changed it. The first one decides; another, such as
-// that of a late datagram of the test that had our port before, is only
-// remembered. A client's extra ports are left alone.
-func (p *udpPhase) learn(f *flow, from netip.AddrPort) {
-	if p.head.Role != result.Server {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	to := netip.AddrPortFrom(p.peer, from.Port())
-	p.sources = append(p.sources, to)
-	if len(p.sources) > 1 {
-		return
-	}
-	announced := f.to.Load().Port()
-	if from.Port() >= announced && int(from.Port()) < int(announced)+p.ports {
-		return
-	}
-	f.to.Store(&to)
-	p.log.Info("the client's UDP port is not the announced one (a NAT changed it), sending there", "port", from.Port(), "announced", announced)
-}
-
-// turnAround looks for the client where its datagrams came from, one port after
-// the other, while it says that nothing reaches it: a NAT may have changed its
-// mind. In a test over several ports it is not known where a server should send:
-// to all of them in turn then. The caller holds mu.
-func (p *udpPhase) turnAround(second int) {
-	if p.head.Role != result.Server || !p.transmits() {
-		return
-	}
-	if p.ports > 1 {
-		p.spread = p.spread || second >= 3 && p.reports.nothing()
-		return
-	}
-	if len(p.sources) < 2 || !p.reports.starved() {
-		return
-	}
-	f := p.flows[0]
-	p.turn++
-	to := p.sources[p.turn%len(p.sources)]
-	f.to.Store(&to)
-	p.log.Info("the client says that nothing reaches it, sending to another of its UDP ports", "port", to.Port())
-}
-
 // policed tells once that datagrams above the ceiling are thrown away.
 func (p *udpPhase) policed() {
 	p.sink.Put(result.Note{Head: p.now(), Level: result.Info, Code: "upload_policed",
 		Text: fmt.Sprintf("the client sends more than the %d bit/s that this server allows: what is above counts as lost", p.ceiling)})
-}
-
-// to is where the next train of f goes, the zero AddrPort while it has to wait.
-func (p *udpPhase) to(f *flow) netip.AddrPort {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	since := time.Since(p.began)
-	if p.head.Role == result.Server && len(p.sources) == 0 && since < openTime || since < f.wait {
-		return netip.AddrPort{}
-	}
-	if p.spread && len(p.sources) > 0 {
-		p.turn++
-		return p.sources[p.turn%len(p.sources)]
-	}
-	return *f.to.Load()
 }
 
 // run starts the goroutines and measures until the end.
@@ -240,27 +142,6 @@ func (p *udpPhase) run() result.End {
 	return p.test.run(p)
 }
 
-// missDatagrams says what to open when the server answers but none of its
-// datagrams comes, and ends a test that could only have measured those.
-func (p *udpPhase) missDatagrams() {
-	port := p.flows[0].conn.LocalAddrPort().Port()
-	for n := range pace.Ticks(p.ctx, noDatagramTime) {
-		if n == 0 {
-			continue
-		}
-		if !p.lastDatagram().IsZero() {
-			return
-		}
-		hint := fmt.Sprintf("let UDP port %d in, from port %d of the server: a NAT or firewall on the way drops it", port, p.flows[0].to.Load().Port())
-		if n == 1 {
-			p.sink.Put(result.Note{Head: p.now(), Level: result.Warning, Code: "no_datagrams", Text: fmt.Sprintf("no UDP datagram came from the server in %v", noDatagramTime), Hint: hint})
-		}
-		if silent := time.Duration(n) * noDatagramTime; silent >= silenceTime && !p.transmits() {
-			p.stop(&result.Error{Word: result.CodePeerLost, Text: fmt.Sprintf("no UDP datagram came in %v, although the server answers on TCP", silent), Hint: hint})
-		}
-	}
-}
-
 // part takes the outcome of a sender or receiver.
 func (p *udpPhase) part(err error) {
 	switch {
@@ -271,24 +152,6 @@ func (p *udpPhase) part(err error) {
 			Hint: "ask for smaller packets, such as --tx-size 1400"})
 	default:
 		p.stop(err)
-	}
-}
-
-// probe opens the way for the server's datagrams through a NAT: three empty
-// ones, 100 ms apart, and three more when nothing came in the first second.
-func (p *udpPhase) probe() {
-	for n := range pace.Ticks(p.ctx, 100*time.Millisecond) {
-		if n >= 3 && n < 10 {
-			continue
-		}
-		if n == 10 && !p.lastDatagram().IsZero() || n > 12 {
-			return
-		}
-		for _, f := range p.flows {
-			if _, err := f.conn.WriteTrain(nil, 0, *f.to.Load()); err != nil && !sock.IsLoss(err) {
-				p.log.Debug("NAT probe", "err", err)
-			}
-		}
 	}
 }
 
