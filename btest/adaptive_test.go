@@ -22,16 +22,16 @@ func TestAdaptive(t *testing.T) {
 		link testnet.Link
 	}{
 		{"5 Mbit/s", testnet.Link{Rate: 5e6, Queue: 64 << 10, Delay: 10 * time.Millisecond}},
-		{"50 Mbit/s", testnet.Link{Rate: 50e6, Queue: 256 << 10, Delay: time.Millisecond}},
+		{"20 Mbit/s", testnet.Link{Rate: 20e6, Queue: 128 << 10, Delay: time.Millisecond}},
 		{"10 Mbit/s, 200 ms away", testnet.Link{Rate: 10e6, Queue: 256 << 10, Delay: 100 * time.Millisecond}},
-		{"20 Mbit/s, 2 % lost", testnet.Link{Rate: 20e6, Queue: 256 << 10, Delay: 2 * time.Millisecond, Loss: testnet.Share(0.02)}},
+		{"10 Mbit/s, 2 % lost", testnet.Link{Rate: 10e6, Queue: 128 << 10, Delay: 2 * time.Millisecond, Loss: testnet.Share(0.02)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var n testnet.Network
 				// The link is that of the client; a host's own card is faster.
-				card := testnet.Link{Rate: 200e6, Wait: true, Queue: 64 << 10}
+				card := testnet.Link{Rate: 100e6, Wait: true, Queue: 64 << 10}
 				client, server := n.Host(tt.link, tt.link, "192.0.2.7"), n.Host(card, card, "192.0.2.1")
 				l, err := server.Listen(t.Context(), "tcp", "192.0.2.1:2000")
 				if err != nil {
@@ -76,7 +76,7 @@ func checkSteady(t *testing.T, s *seen, d result.Direction, path uint64) {
 // the machine.
 func TestAdaptiveLoopback(t *testing.T) {
 	server := serve(t, "127.0.0.1", &Server{UDPPorts: udpPorts(t, 1, 1)})
-	near, far, err := server.test(t, &Client{UDP: true, Direction: result.Both, Duration: 4 * time.Second})
+	near, far, err := server.test(t, &Client{UDP: true, Direction: result.Both, Duration: 3 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

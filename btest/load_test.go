@@ -42,7 +42,7 @@ func TestManyClients(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			c := &Client{Target: server.addr, UDP: i%2 == 1, Direction: result.Down, DownRate: rate, Duration: 4 * time.Second, ConnectTime: 10 * time.Second}
+			c := &Client{Target: server.addr, UDP: i%2 == 1, Direction: result.Down, DownRate: rate, Duration: 3 * time.Second, ConnectTime: 10 * time.Second}
 			if i%4 >= 2 {
 				c.Direction, c.UpRate = result.Up, rate
 			}
@@ -56,7 +56,7 @@ func TestManyClients(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(2500 * time.Millisecond)
+	time.Sleep(2 * time.Second)
 	sessions, routines := len(server.Sessions()), runtime.NumGoroutine()
 	heap, resident := memory()
 	wg.Wait()
