@@ -164,6 +164,8 @@ func (m *Mapper) mapPort(ctx context.Context, life time.Duration) (grant, error)
 			return true, refusal(got.version, got.result)
 		case got.version != m.protocol || got.internal != m.Local.Port() || got.version == 2 && got.nonce != m.nonce:
 			return false, nil // the answer to another question
+		case life == 0 && got.lifetime != 0:
+			return false, nil // the answer to a renewal that was under way
 		}
 		g = got
 		return true, nil
