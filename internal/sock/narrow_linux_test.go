@@ -13,7 +13,7 @@ import (
 // narrowPeer is an address beyond an interface of MTU 1500.
 var narrowPeer = netip.MustParseAddrPort("10.98.0.2:9")
 
-// narrowNetwork makes a namespace with a dummy interface of MTU 1500, for the
+// narrowNetwork makes a namespace with an interface of MTU 1500, for the
 // test's thread, and returns how to open a socket there.
 func narrowNetwork(t *testing.T) func(PacketOptions) PacketConn {
 	runtime.LockOSThread()
@@ -35,9 +35,16 @@ func narrowNetwork(t *testing.T) func(PacketOptions) PacketConn {
 	t.Cleanup(func() { ns.Close(); back() })
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = "narrow0", 1500
-	link := &netlink.Dummy{LinkAttrs: attrs}
+	link := &netlink.Veth{LinkAttrs: attrs, PeerName: "narrow1"}
 	if err := netlink.LinkAdd(link); err != nil {
-		t.Skipf("no dummy interface: %v", err)
+		t.Fatal(err)
+	}
+	peer, err := netlink.LinkByName("narrow1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetUp(peer); err != nil {
+		t.Fatal(err)
 	}
 	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 98, 0, 1), Mask: net.CIDRMask(24, 32)}}); err != nil {
 		t.Fatal(err)

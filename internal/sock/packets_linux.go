@@ -55,6 +55,7 @@ func detachPackets(c *net.UDPConn, o PacketOptions) (PacketConn, error) {
 	}
 	p.v6 = domain == unix.AF_INET6
 	p.train.init()
+	p.train.fragment = o.Fragment
 	p.catch.init(p.fd, o)
 	return p, nil
 }

@@ -29,6 +29,7 @@ type mmsghdr struct {
 // where that is refused, datagram by datagram with sendmmsg.
 type train struct {
 	segments atomic.Int32 // most segments of a piece; 0: GSO was refused, for good
+	fragment bool         // IP may cut what exceeds the path
 	to       netip.AddrPort
 	name     sockaddr // to, as the kernel wants it
 	hdrs     [mmsgLength]mmsghdr
@@ -115,8 +116,9 @@ func (p *packetSocket) writeSome(buf []byte, size int) (datagrams int, err error
 	case e == unix.EINVAL && segments > oldSegments:
 		t.segments.Store(oldSegments)
 		return 0, nil
-	case e == unix.EINVAL, e == unix.EIO, e == unix.ENOPROTOOPT, e == unix.EOPNOTSUPP:
-		// EIO: an old kernel whose device computes no checksums.
+	case e == unix.EINVAL, e == unix.EIO, e == unix.ENOPROTOOPT, e == unix.EOPNOTSUPP, e == unix.EMSGSIZE && t.fragment:
+		// EIO: an old kernel whose device computes no checksums. EMSGSIZE: a segment
+		// larger than the path, which may leave in fragments, but not in a train.
 		t.segments.Store(0)
 		return 0, nil
 	}
