@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	fuzzing := flag.Lookup("test.fuzz").Value.String() != ""
 	if n := flag.Lookup("test.parallel"); !fuzzing && n.Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) {
-		flag.Set("test.parallel", "16")
+		flag.Set("test.parallel", "32")
 	}
 	code := m.Run()
 	if left := leftovers(5 * time.Second); code == 0 && left != "" {
