@@ -27,7 +27,7 @@ const Protocol = "btest"
 
 const (
 	handshakeTime  = 10 * time.Second       // for each step of the handshake
-	silenceTime    = 8 * time.Second        // without a sign of the peer ends a test
+	silenceTime    = 7 * time.Second        // without a sign of the peer ends a test
 	lastWords      = 300 * time.Millisecond // a client waits for the last status
 	joinTime       = 10 * time.Second       // for further connections to join
 	statusEvery    = time.Second            // the protocol's beat
