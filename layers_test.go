@@ -27,14 +27,15 @@ var floors = [][]string{
 	{"internal/nat", "internal/rtt", "internal/sock"},
 	{"internal/stream"},
 	{"P"},
-	{"app/diagnose", "app/verdict", "app/plot"},
-	{"app/quota", "app/report", "app/schedule", "app/selfcheck", "app/store", "app/tui", "app/web"},
+	{"app/account"},
+	{"app/diagnose", "app/verdict", "app/plot", "app/store"},
+	{"app/quota", "app/report", "app/schedule", "app/selfcheck", "app/tui", "app/web", "app/directory", "app/metrics", "app/config"},
 	{"app/cli"},
 	{".", "bench"},
 }
 
 // pure packages do no I/O: bytes and numbers in, values out.
-var pure = []string{"P/wire", "P/auth", "internal/stat", "result", "app/diagnose", "app/verdict", "app/plot"}
+var pure = []string{"P/wire", "P/auth", "internal/stat", "result", "app/diagnose", "app/verdict", "app/plot", "app/account"}
 
 // impure are the imports that a pure package does without.
 var impure = []string{"net", "os", "sync", "context", "log"}

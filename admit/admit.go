@@ -31,6 +31,19 @@ type Grant struct {
 	// Settle, if not nil, is called once when the test is over with the bytes
 	// of payload that the server sent and received.
 	Settle func(sent, received uint64)
+	// Ended, if not nil, is done when the policy ends the test before its time,
+	// with the reason as its cause: see OnEnd.
+	Ended context.Context
+}
+
+// OnEnd arranges that stop is called, with the reason, when the policy ends the
+// test. The function it returns undoes that.
+func (g *Grant) OnEnd(stop context.CancelCauseFunc) (undo func()) {
+	if g == nil || g.Ended == nil {
+		return func() {}
+	}
+	off := context.AfterFunc(g.Ended, func() { stop(context.Cause(g.Ended)) })
+	return func() { off() }
 }
 
 // A Policy decides whether a test may run. Admit may wait for a place until

@@ -63,7 +63,7 @@ func (p *tcpPhase) lane(c net.Conn) (*lane, error) {
 	l := &lane{conn: conn}
 	l.recv = &stream.TCPReceiver{Conn: conn}
 	if p.receives() {
-		l.recv.Budget, l.recv.Limit = p.budget, p.intake
+		l.recv.Budget, l.recv.Limit = p.budget.In(), p.intake
 	}
 	if p.mayHoldStatus() {
 		l.recv.Scan = p.scanner(l)
@@ -71,7 +71,7 @@ func (p *tcpPhase) lane(c net.Conn) (*lane, error) {
 	// Without these the system's own, longer, times hold: not worth failing.
 	_ = conn.SetUserTimeout(silenceTime)
 	if p.transmits() {
-		l.sender = &stream.TCPSender{Conn: conn, Block: p.block, Limit: p.limit, Budget: p.budget}
+		l.sender = &stream.TCPSender{Conn: conn, Block: p.block, Limit: p.limit, Budget: p.budget.Out()}
 		if p.sendsStatuses() {
 			l.insert = make(chan []byte, 4)
 			l.sender.Insert = l.insert

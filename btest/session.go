@@ -181,11 +181,12 @@ func (s *session) begin(p phase, payload int) (stop func()) {
 		b.Transport = result.UDP
 	}
 	s.server.Sink.Put(b)
+	undo := s.grant.OnEnd(s.test.stop)
 	if s.grant.Time <= 0 {
-		return func() { s.server.delist(s) }
+		return func() { undo(); s.server.delist(s) }
 	}
 	timer := time.AfterFunc(s.grant.Time, func() { s.test.stop(errMaxDuration) })
-	return func() { timer.Stop(); s.server.delist(s) }
+	return func() { undo(); timer.Stop(); s.server.delist(s) }
 }
 
 // runTCP registers the token, says "go" and runs the test on the connections.

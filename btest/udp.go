@@ -66,7 +66,7 @@ func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.Ad
 			Overhead: over, Source: func(from netip.AddrPort) { p.learn(f, from) }, Sources: ports + moreSources,
 		}
 		if t.receives() {
-			f.recv.Budget = t.budget
+			f.recv.Budget = t.budget.In()
 			if t.ceiling > 0 {
 				f.recv.Conn = &police{PacketConn: c, accept: p.accept, over: over, rate: t.ceiling, first: p.policed}
 			}
@@ -74,7 +74,7 @@ func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.Ad
 		if t.transmits() {
 			f.sender = &stream.Sender{
 				Conn: c, To: func() netip.AddrPort { return p.to(f) }, Size: payload, Stamp: stamp,
-				Rate: p.rate, Overhead: over, Budget: t.budget,
+				Rate: p.rate, Overhead: over, Budget: t.budget.Out(),
 			}
 			if !t.zeros {
 				f.sender.Fill = func(b []byte) { wire.FillRandom(b, randomWords()) }

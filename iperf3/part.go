@@ -62,9 +62,9 @@ func (p *plan) newTCP(conn net.Conn, sends bool) (part, error) {
 	}
 	_ = bulk.SetUserTimeout(silenceTime) // where it can; else the control connection tells
 	if sends {
-		return &tcpSender{conn: bulk, out: &stream.TCPSender{Conn: bulk, Block: p.block(), Limit: p.limiter(), Budget: p.budget}}, nil
+		return &tcpSender{conn: bulk, out: &stream.TCPSender{Conn: bulk, Block: p.block(), Limit: p.limiter(), Budget: p.budget.Out()}}, nil
 	}
-	return &tcpReceiver{conn: bulk, in: &stream.TCPReceiver{Conn: bulk, Budget: p.budget, Limit: p.intake}}, nil
+	return &tcpReceiver{conn: bulk, in: &stream.TCPReceiver{Conn: bulk, Budget: p.budget.In(), Limit: p.intake}}, nil
 }
 
 // volume is a budget of what a test by bytes or blocks sends from this end, so
@@ -233,7 +233,7 @@ func (p *plan) newUDPSender(conn sock.PacketConn, to netip.AddrPort) *udpSender 
 		Stamp: func(b []byte, seq uint64, at time.Time) {
 			wire.Header{Sent: at.Sub(started), Seq: seq + 1}.Put(b, p.Counters64)
 		},
-		Rate: pace.NewRate(p.rate), Budget: p.budget,
+		Rate: pace.NewRate(p.rate), Budget: p.budget.Out(),
 	}}
 }
 
@@ -265,7 +265,7 @@ type udpReceiver struct {
 func (p *plan) newUDPReceiver(conn sock.PacketConn, from netip.AddrPort) *udpReceiver {
 	r := &udpReceiver{conn: conn, from: from, queue: &p.queue}
 	r.in = &stream.Receiver{
-		Conn: conn, Header: wire.Header64Len, Budget: p.budget, Sources: 1,
+		Conn: conn, Header: wire.Header64Len, Budget: p.budget.In(), Sources: 1,
 		Accept: func(a netip.AddrPort) bool { return a == from },
 		Arrive: func(at time.Time) { r.came = at },
 		Parse:  func(b []byte) (stream.Mark, bool) { return r.parse(b, p.Counters64) },

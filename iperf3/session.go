@@ -88,6 +88,7 @@ func (s *session) measure(news chan heard) result.End {
 	ended := t.counters.Begin()
 	defer ended()
 	defer s.limitTime()()
+	defer s.grant.OnEnd(t.stop)()
 	t.start(s.output.reporter())
 	t.wg.Go(s.watch)
 	over := false

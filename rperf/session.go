@@ -184,6 +184,7 @@ func (s *session) measure() result.End {
 	if s.grant.Time > 0 {
 		defer time.AfterFunc(s.grant.Time, func() { t.stop(errMaxDuration) }).Stop()
 	}
+	defer s.grant.OnEnd(t.stop)()
 	ended := t.counters.Begin()
 	defer ended()
 	t.start(func() []result.View { return nil })

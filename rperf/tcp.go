@@ -171,14 +171,14 @@ func (s *tcpSender) run(ctx context.Context) error {
 	_ = bulk.SetUserTimeout(ackTime) // where it can; else the stream ends with its duration
 	// The receiver wants the id whole, however small the writes of a slow
 	// stream are.
-	if err := s.budget.Spend(head); err != nil {
+	if err := s.budget.Out().Spend(head); err != nil {
 		return err
 	}
 	_ = bulk.SetWriteDeadline(time.Now().Add(answerTime))
 	if _, err := bulk.Write(s.id[:]); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	out := &stream.TCPSender{Conn: bulk, Block: wire.Block(s.id, min(s.length, maxBlock)), Budget: s.budget}
+	out := &stream.TCPSender{Conn: bulk, Block: wire.Block(s.id, min(s.length, maxBlock)), Budget: s.budget.Out()}
 	if s.rate > 0 {
 		out.Limit = pace.NewLimiter(pace.NewRate(s.rate))
 	}
@@ -253,7 +253,7 @@ func (r *tcpReceiver) run(ctx context.Context) error {
 		return fmt.Errorf("connection: %w", err)
 	}
 	defer bulk.Close()
-	in := &stream.TCPReceiver{Conn: bulk, Budget: r.budget, Limit: r.intake}
+	in := &stream.TCPReceiver{Conn: bulk, Budget: r.budget.In(), Limit: r.intake}
 	r.mu.Lock()
 	r.receiver, r.read, r.joined = in, uint64(read), time.Now()
 	r.mu.Unlock()

@@ -55,7 +55,7 @@ func (s *udpSender) run(ctx context.Context) error {
 		Stamp: func(b []byte, seq uint64, at time.Time) {
 			wire.Header{TestID: s.id, Seq: seq, Sent: at}.Put(b)
 		},
-		Overhead: wire.Overhead, Budget: s.budget, Rate: pace.NewRate(s.rate),
+		Overhead: wire.Overhead, Budget: s.budget.Out(), Rate: pace.NewRate(s.rate),
 		Refusable: true, // a real sender, too, fails the stream then
 	}
 	s.mu.Lock()
@@ -178,7 +178,7 @@ func newUDPReceiver(p *plan, conn sock.PacketConn, peer netip.Addr) *udpReceiver
 	strangers, own := 0, 0
 	r.receiver = &stream.Receiver{
 		Conn: conn, Parse: r.parse, Arrive: func(at time.Time) { r.came = at }, Header: sock.MaxDatagram, Overhead: wire.Overhead,
-		Common: true, Sources: mostSources, Budget: p.budget,
+		Common: true, Sources: mostSources, Budget: p.budget.In(),
 		Accept: func(from netip.AddrPort) bool { // asked once for each that is accepted
 			places := &strangers
 			if from.Addr().WithZone("") == peer.WithZone("") {

@@ -119,7 +119,7 @@ func (c *serverConn) admit(ctx context.Context, s *session) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", result.CodeOf(err), err)
 	}
-	s.budget, s.settle = g.Budget, g.Settle
+	s.budget, s.settle, s.revoked = g.Budget, g.Settle, g.Ended
 	if g.Time > 0 {
 		s.expires = time.Now().Add(g.Time)
 	}

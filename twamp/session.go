@@ -1,6 +1,7 @@
 package twamp
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -24,10 +25,11 @@ type session struct {
 
 	rate    perSecond
 	started bool
-	ended   bool      // nothing is reflected any more
-	until   time.Time // of a stopped session: when it ends
-	expires time.Time // the policy gave it so long; zero is no limit
-	latest  time.Time // packet, or the start
+	ended   bool            // nothing is reflected any more
+	until   time.Time       // of a stopped session: when it ends
+	revoked context.Context // its cause is why the policy ended the session; nil is never
+	expires time.Time       // the policy gave it so long; zero is no limit
+	latest  time.Time       // packet, or the start
 	counts  [outcomes]uint64
 	in, out uint64 // octets of requests and replies
 
@@ -46,7 +48,7 @@ func (s *session) respond(dst, request []byte, a arrival, c clock) ([]byte, outc
 		return dst, notStarted
 	case !s.rate.allow(a.At, s.pps):
 		return dst, tooMany
-	case s.budget.Spend(len(request)+max(len(request), s.layout.ReplyLen())) != nil:
+	case !s.afford(len(request), max(len(request), s.layout.ReplyLen())):
 		return dst, overQuota
 	}
 	s.latest = a.At
@@ -56,10 +58,26 @@ func (s *session) respond(dst, request []byte, a arrival, c clock) ([]byte, outc
 	return out, o
 }
 
+// afford spends what a request and its reply take, or nothing. It does not wait:
+// all sessions share the loop that calls it.
+func (s *session) afford(request, reply int) bool {
+	if !s.budget.In().Try(request) {
+		return false
+	}
+	if !s.budget.Out().Try(reply) {
+		s.budget.In().Return(request)
+		return false
+	}
+	return true
+}
+
 // finish ends the session if its time is over and reports whether it has ended.
 func (s *session) finish(now time.Time) bool {
 	if !s.until.IsZero() && !now.Before(s.until) {
 		s.end(result.ReasonDone)
+	}
+	if s.revoked != nil && s.revoked.Err() != nil {
+		s.end(result.CodeOf(context.Cause(s.revoked)))
 	}
 	if !s.expires.IsZero() && !now.Before(s.expires) {
 		s.end(result.ReasonMaxDuration)

@@ -65,7 +65,7 @@ func (b *batches) room() []sock.Message {
 		b.until = lookAtDrops
 		b.relieve()
 	}
-	if left, limited := b.Budget.Left(); limited && left < uint64(len(b.ms)*joinedBytes) {
+	if left, limited := b.Budget.Left(); limited && left < 1024*smallBatch {
 		return b.ms[:1]
 	}
 	return b.ms
@@ -102,7 +102,7 @@ func (b *batches) take(n int, now time.Time) error {
 		}
 	}
 	b.mu.Unlock()
-	return spendReceived(b.Budget, bytes)
+	return b.Budget.Charge(bytes)
 }
 
 // source finds whose a datagram is. It is nil beyond the most sources.

@@ -26,6 +26,9 @@ import (
 // so that several streams can share the rest.
 const smallBatch = 64 << 10
 
+// largeReceive is the most that is received in one go under a budget.
+const largeReceive = 256 << 10
+
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
 
@@ -79,17 +82,20 @@ func batch(b *admit.Budget, want int) int {
 	return int(min(uint64(want), share, left))
 }
 
-// spendReceived takes n received bytes out of b. When fewer are left they are
-// all taken, since the bytes have moved.
-func spendReceived(b *admit.Budget, n int) error {
-	err := b.Spend(n)
-	for err != nil {
-		left, _ := b.Left()
-		if left == 0 || b.Spend(int(min(left, uint64(n)))) == nil {
-			break
-		}
+// receiveBatch is how many of want bytes one call may receive under b. What is
+// received can be charged only afterwards, so what all streams have in hand has
+// to stay small against what is left: small batches once that is below 64 MiB.
+// A stream that slept until then wakes with at most largeReceive.
+func receiveBatch(b *admit.Budget, want int) int {
+	left, limited := b.Left()
+	if !limited {
+		return want
 	}
-	return err
+	most := uint64(smallBatch)
+	if left >= 1024*smallBatch {
+		most = largeReceive
+	}
+	return int(max(1, min(uint64(want), most, left)))
 }
 
 // isDeadline reports whether err is that of a deadline.

@@ -58,8 +58,8 @@ func (r *TCPReceiver) Run(ctx context.Context) error {
 		if r.Limit.Rate() > 0 {
 			most = r.Limit.Block()
 		}
-		data, err := receive(max(1, batch(r.Budget, most)))
-		if spent := spendReceived(r.Budget, data); spent != nil {
+		data, err := receive(receiveBatch(r.Budget, most))
+		if spent := r.Budget.Charge(data); spent != nil {
 			return spent
 		}
 		switch {
