@@ -27,9 +27,10 @@ var floors = [][]string{
 	{"internal/nat", "internal/rtt", "internal/sock"},
 	{"internal/stream"},
 	{"P"},
-	{"app/account"},
+	{"app/account", "app/unit"},
 	{"app/diagnose", "app/verdict", "app/plot", "app/store"},
 	{"app/quota", "app/report", "app/schedule", "app/selfcheck", "app/tui", "app/web", "app/directory", "app/metrics", "app/config"},
+	{"app/probe"},
 	{"app/cli"},
 	{".", "bench"},
 }

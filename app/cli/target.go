@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"github.com/sonde-net/sonde/app/unit"
 )
 
 // checkTarget refuses a HOST or HOST:PORT that cannot be one, before anything is
@@ -21,7 +23,7 @@ func checkTarget(target string) error {
 		host = target
 	} else if h, number, err := net.SplitHostPort(target); err != nil {
 		return none
-	} else if _, err := parsePort(number); err != nil {
+	} else if _, err := unit.ParsePort(number); err != nil {
 		return misuse("", "%q: not a host and a port; give HOST:PORT with a port from 1 to 65535", target)
 	} else {
 		host = h

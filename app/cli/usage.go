@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/sonde-net/sonde/app/unit"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -64,7 +65,7 @@ func valueFault(value *pflag.InvalidValueError) error {
 	if value.GetFlag().Value.Type() == "bool" {
 		return errors.New("not a switch's value; give true or false, or the flag alone")
 	}
-	return errCount
+	return unit.ErrCount
 }
 
 // unknownFlag names a flag that there is not, and the one that is meant.

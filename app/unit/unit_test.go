@@ -1,4 +1,4 @@
-package cli
+package unit
 
 import (
 	"math"
@@ -100,9 +100,9 @@ func TestUnits(t *testing.T) {
 				t.Errorf("%s %q = %d, %v; want %d", kind, tt.text, got, err, want)
 			}
 		}
-		r, err := parseRate(tt.text)
+		r, err := ParseRate(tt.text)
 		check("rate", r, err, tt.rate)
-		s, err := parseSize(tt.text)
+		s, err := ParseSize(tt.text)
 		check("size", s, err, tt.size)
 	}
 }
@@ -124,7 +124,7 @@ var durations = []struct {
 	{"1.5d", 36 * time.Hour},
 	{"1d12h", 36 * time.Hour},
 	{"0.5d", 12 * time.Hour},
-	{"3650d", longestTime},
+	{"3650d", LongestTime},
 
 	{"", wrong},
 	{"d", wrong},
@@ -153,7 +153,7 @@ var durations = []struct {
 
 func TestDurations(t *testing.T) {
 	for _, tt := range durations {
-		got, err := parseDuration(tt.text)
+		got, err := ParseDuration(tt.text)
 		if (err != nil) != (tt.want == wrong) || err == nil && got != tt.want {
 			t.Errorf("duration %q = %v, %v; want %v", tt.text, got, err, tt.want)
 		}
@@ -169,7 +169,7 @@ func FuzzUnits(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		zero := !strings.ContainsAny(text, "123456789")
-		for kind, parse := range map[string]func(string) (uint64, error){"rate": parseRate, "size": parseSize} {
+		for kind, parse := range map[string]func(string) (uint64, error){"rate": ParseRate, "size": ParseSize} {
 			n, err := parse(text)
 			switch {
 			case err != nil && n != 0:
@@ -182,8 +182,8 @@ func FuzzUnits(f *testing.F) {
 				t.Errorf("%s %q = %d: it is negative", kind, text, n)
 			}
 		}
-		d, err := parseDuration(text)
-		if err == nil && (d < 0 || d > longestTime || d == 0 && !zero) || err != nil && d != 0 {
+		d, err := ParseDuration(text)
+		if err == nil && (d < 0 || d > LongestTime || d == 0 && !zero) || err != nil && d != 0 {
 			t.Errorf("duration %q = %v, %v", text, d, err)
 		}
 	})
