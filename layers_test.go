@@ -21,7 +21,7 @@ var protocols = []string{"btest", "rperf", "iperf3", "twamp", "mesh"}
 // docs/architecture.md says why.
 var floors = [][]string{
 	{"result", "admit"},
-	{"internal/host", "internal/pace", "internal/stat", "internal/transcript", "internal/testnet"},
+	{"internal/host", "internal/pace", "internal/stat", "internal/transcript", "internal/testnet", "internal/testpg"},
 	{"P/wire"},
 	{"P/auth"},
 	{"internal/nat", "internal/rtt", "internal/sock"},
@@ -99,7 +99,7 @@ func checkImport(t *testing.T, dir string, floor int, imp string) {
 	if below := floorOf(target); below >= floor {
 		t.Errorf("%s imports %s, which does not lie below it", dir, target)
 	}
-	if target == "internal/testnet" && !strings.HasPrefix(dir, "bench") {
+	if (target == "internal/testnet" || target == "internal/testpg") && !strings.HasPrefix(dir, "bench") {
 		t.Errorf("%s imports %s, which is for tests", dir, target)
 	}
 	if p := protocolOf(target); p != "" {
