@@ -1,6 +1,7 @@
 package twamp
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/sonde-net/sonde/result"
@@ -14,6 +15,7 @@ type ends struct {
 	worst      time.Duration      // the largest error it admitted
 	bounded    bool               // every estimate was a bound
 	synced     bool               // every estimate said so
+	ttl        uint8              // that packets are sent with; 0 means testTTL
 	out, home  hops
 	back       classes
 	kernelRx   uint64 // times that T4 was the kernel's
@@ -37,8 +39,10 @@ func (e *ends) record(p wire.Reply, a arrival, stamped bool) {
 	bound, ok := p.Error.Bound()
 	e.bounded = e.bounded && ok
 	e.worst = max(e.worst, bound)
-	if p.SenderTTL != 0 {
-		e.out.record(testTTL - p.SenderTTL)
+	// A reflector that cannot tell writes 255, which of packets sent with less
+	// cannot be true.
+	if ttl := cmp.Or(e.ttl, testTTL); p.SenderTTL != 0 && p.SenderTTL <= ttl {
+		e.out.record(ttl - p.SenderTTL)
 	}
 	if a.TTL != 0 {
 		e.home.record(initialTTL(a.TTL) - a.TTL)
@@ -91,7 +95,7 @@ func (h *hops) report() *result.Hops {
 // be no hop, also when it does not know: that is believed only if the way home
 // has none either.
 func (e *ends) hopsOut() *result.Hops {
-	if e.out.max == 0 && (e.home.n == 0 || e.home.min > 0) {
+	if cmp.Or(e.ttl, testTTL) == testTTL && e.out.max == 0 && (e.home.n == 0 || e.home.min > 0) {
 		return nil
 	}
 	return e.out.report()

@@ -18,8 +18,8 @@ const (
 	Hardware Source = "hw"     // the network interface
 )
 
-// testTTL is the TTL and hop limit of every test packet: RFC 5357, section
-// 4.1.2.
+// testTTL is the TTL and hop limit of every test packet, unless the user wants
+// another one: RFC 5357, section 4.1.2.
 const testTTL = 255
 
 // An arrival is how a datagram came.
@@ -75,6 +75,8 @@ type port interface {
 	// overruns is how often our own buffer had no room for what came; false if
 	// that cannot be told.
 	overruns() (uint64, bool)
+	// setTTL sets the TTL or hop limit of what is sent, which is testTTL before.
+	setTTL(ttl uint8) error
 	setReadDeadline(t time.Time) error
 	localAddr() netip.AddrPort
 	close() error
@@ -172,6 +174,7 @@ func (p *plainPort) write(ps []parcel) (int, error) {
 func (p *plainPort) stamps(func(uint32, time.Time)) bool { return false }
 func (p *plainPort) recount() error                      { return nil }
 func (p *plainPort) overruns() (uint64, bool)            { return 0, false }
+func (p *plainPort) setTTL(uint8) error                  { return nil } // a network in memory has no hops
 func (p *plainPort) setReadDeadline(t time.Time) error   { return p.conn.SetReadDeadline(t) }
 func (p *plainPort) localAddr() netip.AddrPort           { return p.local }
 func (p *plainPort) close() error                        { return p.conn.Close() }

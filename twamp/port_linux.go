@@ -36,7 +36,7 @@ func newSystemPort(c *net.UDPConn, join bool) (port, error) {
 		err := raw.Control(func(fd uintptr) { failed = f(int(fd)) })
 		return cmp.Or(err, failed)
 	}
-	if err := control(setTTL); err != nil {
+	if err := control(func(fd int) error { return setTTL(fd, testTTL) }); err != nil {
 		return nil, err
 	}
 	if p, err := newProbePort(c, join); p != nil || err != nil {
@@ -53,13 +53,24 @@ func newSystemPort(c *net.UDPConn, join bool) (port, error) {
 // setTTL sets the TTL of what is sent. On a socket of both families each option
 // is needed once for IPv4 and once for IPv6; on one of IPv4 those of IPv6 do not
 // exist.
-func setTTL(fd int) error {
-	v4 := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, testTTL)
-	v6 := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, testTTL)
+func setTTL(fd int, ttl uint8) error {
+	v4 := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, int(ttl))
+	v6 := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, int(ttl))
 	if v4 != nil && v6 != nil {
 		return v4
 	}
 	return nil
+}
+
+// setTTLOf is setTTL of a socket in the poller.
+func setTTLOf(c *net.UDPConn, ttl uint8) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = setTTL(int(fd), ttl) })
+	return cmp.Or(err, failed)
 }
 
 // setOptions asks for what a systemPort tells, of both families like setTTL.
@@ -186,6 +197,7 @@ func (p *systemPort) pad() {
 func (p *systemPort) stamps(func(uint32, time.Time)) bool { return false }
 func (p *systemPort) recount() error                      { return nil }
 func (p *systemPort) overruns() (uint64, bool)            { return 0, false }
+func (p *systemPort) setTTL(ttl uint8) error              { return setTTLOf(p.conn, ttl) }
 func (p *systemPort) setReadDeadline(t time.Time) error   { return p.conn.SetReadDeadline(t) }
 func (p *systemPort) localAddr() netip.AddrPort           { return p.local }
 func (p *systemPort) close() error                        { return p.conn.Close() }

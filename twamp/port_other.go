@@ -20,12 +20,17 @@ type systemPort struct {
 }
 
 func newSystemPort(c *net.UDPConn, _ bool) (port, error) {
-	err4 := ipv4.NewPacketConn(c).SetTTL(testTTL)
-	err6 := ipv6.NewPacketConn(c).SetHopLimit(testTTL)
+	p := &systemPort{conn: c, local: addrPort(c.LocalAddr())}
+	return p, p.setTTL(testTTL)
+}
+
+func (p *systemPort) setTTL(ttl uint8) error {
+	err4 := ipv4.NewPacketConn(p.conn).SetTTL(int(ttl))
+	err6 := ipv6.NewPacketConn(p.conn).SetHopLimit(int(ttl))
 	if err4 != nil && err6 != nil {
-		return nil, err4
+		return err4
 	}
-	return &systemPort{conn: c, local: addrPort(c.LocalAddr())}, nil
+	return nil
 }
 
 func (p *systemPort) read(ds []datagram) (int, error) {

@@ -82,6 +82,7 @@ func (p *probePort) stamps(f func(n uint32, at time.Time)) bool {
 
 func (p *probePort) recount() error                    { return p.socket.Recount() }
 func (p *probePort) overruns() (uint64, bool)          { return p.socket.Dropped() }
+func (p *probePort) setTTL(ttl uint8) error            { return p.socket.SetTTL(ttl) }
 func (p *probePort) setReadDeadline(t time.Time) error { return p.socket.SetReadDeadline(t) }
 func (p *probePort) localAddr() netip.AddrPort         { return p.local }
 func (p *probePort) close() error                      { return p.socket.Close() }

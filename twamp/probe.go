@@ -20,6 +20,7 @@ type Probe struct {
 	Padding  int           // octets after the fixed part; 0 means as many as make both ways equal, -1 none
 	Zeros    bool          // pad with zeros, not with pseudo-random octets
 	DSCP     uint8         // of the packets, 0 to 63
+	TTL      uint8         // or hop limit of the packets; 0 means 255, as RFC 5357, section 4.1.2 wants it
 	Wait     time.Duration // a reply that takes longer is late; 0 means 2s
 	PTP      bool          // timestamps in the PTP format
 
@@ -61,6 +62,20 @@ func (p *Probe) Validate() error {
 
 // open opens the socket to send from, at an address.
 func (p *Probe) open(ctx context.Context, listen ListenPacketFunc, at netip.AddrPort) (port, error) {
+	s, err := p.openFree(ctx, listen, at)
+	if err != nil || p.TTL == 0 {
+		return s, err
+	}
+	if err := s.setTTL(p.TTL); err != nil {
+		s.close()
+		return nil, &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("ttl %d", p.TTL), Err: err}
+	}
+	return s, nil
+}
+
+// openFree opens the socket at an address, or at the first port of the range
+// that is free.
+func (p *Probe) openFree(ctx context.Context, listen ListenPacketFunc, at netip.AddrPort) (port, error) {
 	if at.Port() != 0 || p.Ports == (PortRange{}) {
 		s, err := openPort(ctx, listen, at, false)
 		if err != nil {

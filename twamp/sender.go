@@ -70,7 +70,7 @@ const interruptedWait = 300 * time.Millisecond
 // run sends all packets, or until ctx ends, and waits for the replies. Loss is a
 // result, not an error: run fails only if it cannot go on measuring.
 func (s *sender) run(ctx context.Context) error {
-	s.tally.wait, s.tally.record = s.probe.wait(), s.probe.Record
+	s.tally.wait, s.tally.record, s.tally.far.ttl = s.probe.wait(), s.probe.Record, s.probe.TTL
 	s.stamped = s.port.stamps(s.departed)
 	sent, received := make(chan error, 1), make(chan error, 1)
 	go func() { sent <- s.send(ctx) }()

@@ -39,6 +39,10 @@ type Server struct {
 	// keys anybody can make: those are always reflected.
 	Duplicates bool
 
+	// Correct has the replies of sessions, too, carry when they will leave: see
+	// Reflector.Correct.
+	Correct bool
+
 	// Limits. 0 means the default, -1 none.
 	Connections           int // open at once, 4096
 	ConnectionsPerAddress int // 512

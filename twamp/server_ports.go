@@ -16,6 +16,7 @@ import (
 type sessionPorts struct {
 	listen   ListenPacketFunc
 	given    *Reflector // of packets without a session; may be nil
+	correct  bool
 	span     PortRange
 	most     int // sockets; 0 is no limit
 	sessions int // in all; 0 is no limit
@@ -44,7 +45,7 @@ type socket struct {
 
 func newSessionPorts(s *Server) *sessionPorts {
 	return &sessionPorts{
-		listen: s.ListenPacket, given: s.Open, span: s.Ports, most: limit(s.Sockets, 256), sessions: limit(s.Sessions, 16384),
+		listen: s.ListenPacket, given: s.Open, correct: s.Correct || s.Open != nil && s.Open.Correct, span: s.Ports, most: limit(s.Sockets, 256), sessions: limit(s.Sessions, 16384),
 		idle: or(s.RefWait, 900*time.Second), log: s.Log, sink: s.Sink, at: map[netip.AddrPort]*socket{}, next: s.Ports.First,
 	}
 }
@@ -74,9 +75,7 @@ func (p *sessionPorts) openLocked(ctx context.Context, wg *sync.WaitGroup, at ne
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	one := &socket{responder: newResponder(port, rules), close: cancel}
-	if p.given != nil {
-		one.correct = p.given.Correct
-	}
+	one.correct = p.correct
 	p.at[at] = one
 	wg.Go(func() {
 		defer cancel()

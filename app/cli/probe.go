@@ -32,6 +32,7 @@ type probeFlags struct {
 	padding            size
 	zeros              bool
 	dscp               dscp
+	ttl                count
 	sourcePorts        sourcePorts
 	reportEvery        duration
 	records            string
@@ -44,7 +45,7 @@ type probeFlags struct {
 
 func (f *probeFlags) register(fs *pflag.FlagSet, o *output) {
 	f.count, f.interval, f.wait, f.reportEvery = 100, duration(100*time.Millisecond), duration(2*time.Second), duration(time.Second)
-	f.schedule = "periodic"
+	f.schedule, f.ttl = "periodic", 255
 	fs.VarP(&f.count, "count", "c", "packets to send; 0 until stopped")
 	fs.VarP(&f.interval, "interval", "i", "mean time between packets, such as 10ms or 100us")
 	fs.Float64Var(&f.pps, "pps", 0, "packets per second, instead of --interval")
@@ -52,6 +53,7 @@ func (f *probeFlags) register(fs *pflag.FlagSet, o *output) {
 	fs.Var(&f.padding, "padding", "octets behind the fixed part of a packet; 0 none (default as many as make both ways equal)")
 	fs.BoolVar(&f.zeros, "zeros", false, "pad with zeros, not with random octets")
 	fs.Var(&f.dscp, "dscp", "mark packets with this DSCP, 0 to 63 or a name such as EF, AF41, CS5")
+	fs.Var(&f.ttl, "ttl", "send packets with this TTL or hop limit, 1 to 255; the RFCs want 255, and some reflectors drop others")
 	fs.Var(&f.wait, "timeout", "a reply that takes longer is lost")
 	fs.Var(&f.sourcePorts, "source-port", "UDP `PORT` to send from, further sessions from the next ones; or FIRST-LAST, the first that is free (default any)")
 	fs.Var(&f.reportEvery, "report-interval", "time between results")
@@ -77,7 +79,7 @@ func (f *probeFlags) probe(fs *pflag.FlagSet, from source) (twamp.Probe, error) 
 	}
 	p := twamp.Probe{
 		Count: int(f.count), Interval: time.Duration(f.interval), Poisson: f.schedule == "poisson", Padding: int(f.padding),
-		Zeros: f.zeros, DSCP: uint8(f.dscp), Wait: time.Duration(f.wait), Every: time.Duration(f.reportEvery),
+		Zeros: f.zeros, DSCP: uint8(f.dscp), TTL: uint8(f.ttl), Wait: time.Duration(f.wait), Every: time.Duration(f.reportEvery),
 	}
 	if f.count == 0 {
 		p.Count = -1
@@ -119,6 +121,7 @@ func (f *probeFlags) check(fs *pflag.FlagSet) error {
 		{f.wait == 0 || time.Duration(f.wait) > mostWait, "timeout", "want more than 0, at most 1h"},
 		{time.Duration(f.reportEvery) < 100*time.Millisecond || time.Duration(f.reportEvery) > mostReportStep, "report-interval", "want 100ms to 1h"},
 		{f.runs < 0, "runs", "want 1 or more, or 0 until stopped"},
+		{f.ttl < 1 || f.ttl > 255, "ttl", "want 1 to 255"},
 	} {
 		if one.bad {
 			return misuse("", "%s: %s", flagValue(one.flag, fs.Lookup(one.flag).Value.String()), one.want)

@@ -193,6 +193,7 @@ or choose another port with --listen.`,
 	fs.VarP(&listen.port, "port", "p", "UDP port to listen on, where --listen gives none")
 	bind.register(fs)
 	open.register(fs)
+	fs.Var(&open.workers, "workers", "CPUs that answer, on Linux; each sender, and what limits it, is one worker's")
 	keys.register(fs)
 	o.registerLog(fs)
 	return cmd

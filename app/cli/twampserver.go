@@ -36,7 +36,7 @@ or choose another port with --listen. Open the ports of --test-ports as well.`,
   sonde twamp server --allow 192.0.2.0/24 --max-sessions 100 --max-pps 1000`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			run, err := f.apply(e, s)
+			run, err := f.apply(e, s, cmd.Flags())
 			if err != nil {
 				return err
 			}
@@ -109,7 +109,14 @@ func (f *twampServerFlags) register(fs *pflag.FlagSet, s *twamp.Server) {
 }
 
 // apply sets the fields of s that the flags mean, and says where it listens.
-func (f *twampServerFlags) apply(e *env, s *twamp.Server) (service, error) {
+func (f *twampServerFlags) apply(e *env, s *twamp.Server, fs *pflag.FlagSet) (service, error) {
+	if f.noLight {
+		for _, name := range []string{"trust", "stateless", "ptp", "stamp-each", "max-pps-per-address", "max-sources"} {
+			if fs.Changed(name) {
+				return service{}, misuse("", "--%s: with --no-light only sessions are answered, which it does not concern; leave one of them out", name)
+			}
+		}
+	}
 	for _, n := range twampNumbers {
 		if v := *f.limits[n.flag]; v < 0 {
 			return service{}, misuse("", "--%s %d: want 1 or more, or 0 for no limit", n.flag, v)
@@ -133,7 +140,7 @@ func (f *twampServerFlags) apply(e *env, s *twamp.Server) (service, error) {
 	if err != nil {
 		return service{}, err
 	}
-	s.Only, s.DSCP = open.Only, uint8(f.controlDSCP)
+	s.Only, s.Correct, s.DSCP = open.Only, open.Correct, uint8(f.controlDSCP)
 	s.Policy = &admit.Limits{Duration: time.Duration(f.longest)}
 	if !f.noLight && (s.Modes == 0 || s.Modes.Has(wire.Unauthenticated)) {
 		s.Open = open
@@ -188,17 +195,21 @@ func remarkOpen(s *twamp.Server) {
 
 // reflectorFlags say whom to answer without a control connection, and how.
 type reflectorFlags struct {
-	allow, trust []string
-	echo, ptp    bool
-	pps, sources count
+	allow, trust   []string
+	echo, ptp      bool
+	correct, apart bool
+	workers        count
+	pps, sources   count
 }
 
 func (f *reflectorFlags) register(fs *pflag.FlagSet) {
-	f.pps, f.sources = 20000, 65536
+	f.pps, f.sources, f.workers = 20000, 65536, 1
 	fs.StringSliceVar(&f.allow, "allow", nil, "answer only these `ADDRESSES`, such as 192.0.2.0/24 (default everybody)")
 	fs.StringSliceVar(&f.trust, "trust", nil, "`ADDRESSES` that may get more octets than they sent; others could be forged")
 	fs.BoolVar(&f.echo, "stateless", false, "keep no count: replies carry the number of the request, and loss has no direction")
 	fs.BoolVar(&f.ptp, "ptp", false, "timestamps in the PTP format")
+	fs.BoolVar(&f.correct, "correct-send-time", false, "write into replies when they will leave, as learnt from earlier ones, not when they are written; exact while idle, a guess under load")
+	fs.BoolVar(&f.apart, "stamp-each", false, "a receive timestamp of its own for each packet of a train; normally one serves all, which is many times as fast")
 	fs.Var(&f.pps, "max-pps-per-address", "packets per second answered to one address without a session; 0 no limit")
 	fs.Var(&f.sources, "max-sources", "senders without a session to remember")
 }
@@ -207,10 +218,12 @@ func (f *reflectorFlags) reflector() (*twamp.Reflector, error) {
 	switch {
 	case f.pps < 0:
 		return nil, misuse("", "--max-pps-per-address %d: want 1 or more, or 0 for no limit", f.pps)
+	case f.workers < 1 || f.workers > mostReflectorWorkers:
+		return nil, misuse("", "--workers %d: want 1 to %d", f.workers, mostReflectorWorkers)
 	case f.sources < 1:
 		return nil, misuse("", "--max-sources %d: want 1 or more", f.sources)
 	}
-	r := &twamp.Reflector{Echo: f.echo, PTP: f.ptp, Rate: orNone(f.pps), Sources: int(f.sources)}
+	r := &twamp.Reflector{Echo: f.echo, PTP: f.ptp, Correct: f.correct, Apart: f.apart, Workers: int(f.workers), Rate: orNone(f.pps), Sources: int(f.sources)}
 	var err error
 	if r.Only, err = prefixes("allow", f.allow); err != nil {
 		return nil, err
@@ -218,6 +231,9 @@ func (f *reflectorFlags) reflector() (*twamp.Reflector, error) {
 	r.Trusted, err = prefixes("trust", f.trust)
 	return r, err
 }
+
+// mostReflectorWorkers is more than any machine has CPUs for.
+const mostReflectorWorkers = 64
 
 // prefixes reads addresses and networks.
 func prefixes(flag string, texts []string) ([]netip.Prefix, error) {

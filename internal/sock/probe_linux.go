@@ -160,6 +160,18 @@ func (p *ProbeSocket) Dropped() (uint64, bool) { return p.socket.Dropped() }
 // LocalAddrPort is where the socket is bound.
 func (p *ProbeSocket) LocalAddrPort() netip.AddrPort { return p.socket.LocalAddrPort() }
 
+// SetTTL sets the TTL and hop limit of what is sent.
+func (p *ProbeSocket) SetTTL(ttl uint8) error {
+	return p.socket.with(func(fd int) error {
+		v4 := setOption(fd, unix.IPPROTO_IP, unix.IP_TTL, int(ttl))
+		v6 := setOption(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, int(ttl))
+		if v4 != nil && v6 != nil {
+			return v4
+		}
+		return nil
+	})
+}
+
 // SetReadDeadline wakes a Read that is already blocked.
 func (p *ProbeSocket) SetReadDeadline(t time.Time) error { return p.socket.SetReadDeadline(t) }
 
