@@ -55,7 +55,8 @@ type parcel struct {
 	to      netip.AddrPort
 	from    netip.Addr // one of our addresses; invalid leaves it to the system
 	class   uint8
-	stamp   bool // tell when it left
+	stamp   bool   // tell when it left
+	ready   func() // called as late as can be before it leaves, to write the time into it; may be nil
 }
 
 // A port is the UDP socket that test packets pass. Reading and writing may go
@@ -135,6 +136,9 @@ func eachSegment(ps []parcel, send func(b []byte, p *parcel) error) (int, error)
 			size := len(b)
 			if ps[i].segment > 0 {
 				size = min(size, ps[i].segment)
+			}
+			if ps[i].ready != nil {
+				ps[i].ready()
 			}
 			if err := send(b[:size], &ps[i]); err != nil {
 				return i, err

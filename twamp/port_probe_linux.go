@@ -69,7 +69,7 @@ func (p *probePort) write(ps []parcel) (int, error) {
 	for i := range ps {
 		one := &ps[i]
 		p.out = append(p.out, sock.Departure{
-			Data: one.b, Segment: one.segment, To: one.to, From: one.from, Class: one.class, Stamp: one.stamp,
+			Data: one.b, Segment: one.segment, To: one.to, From: one.from, Class: one.class, Stamp: one.stamp, Ready: one.ready,
 		})
 	}
 	return p.socket.Write(p.out)

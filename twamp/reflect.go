@@ -60,7 +60,8 @@ type reflection struct {
 
 // reflect appends the reply to dst. It changes request, which it may have to
 // decrypt. The request came as a says; the reply leaves at sent. On any outcome
-// but reflected, dst comes back as it was.
+// but reflected, dst comes back as it was. With the zero Time as sent the reply
+// is not finished: that is left to the caller, so that it can be late.
 func (r *reflection) reflect(dst, request []byte, a arrival, sent time.Time) ([]byte, outcome) {
 	q, o := r.read(request)
 	if o != reflected {
@@ -77,7 +78,7 @@ func (r *reflection) reflect(dst, request []byte, a arrival, sent time.Time) ([]
 	if r.replays != nil && !r.replays.fresh(q.Seq) {
 		return dst, replayed
 	}
-	reply := r.answer(q, a, sent)
+	reply := r.answer(q, a)
 	start := len(dst)
 	out := reply.Append(dst, l)
 	out = append(out, padding(request, l, size-l.ReplyLen())...)
@@ -90,9 +91,17 @@ func (r *reflection) reflect(dst, request []byte, a arrival, sent time.Time) ([]
 	}
 	r.seq++
 	r.lastSeq = reply.Seq
-	r.last = reply.Sent
-	r.seal(out[start:])
+	if !sent.IsZero() {
+		r.finish(out[start:], sent)
+	}
 	return out, reflected
+}
+
+// finish writes into a reply when it leaves, and protects it.
+func (r *reflection) finish(reply []byte, sent time.Time) {
+	r.last = wire.Stamp(sent, r.ptp)
+	wire.PutReplySent(reply, r.layout, r.last)
+	r.seal(reply)
 }
 
 // read decrypts, checks and parses a request.
@@ -117,11 +126,10 @@ func (r *reflection) read(request []byte) (wire.Request, outcome) {
 	return q, reflected
 }
 
-// answer is the reply's fixed part.
-func (r *reflection) answer(q wire.Request, a arrival, sent time.Time) wire.Reply {
+// answer is the reply's fixed part, without T3.
+func (r *reflection) answer(q wire.Request, a arrival) wire.Reply {
 	p := wire.Reply{
 		Seq:         r.seq,
-		Sent:        wire.Stamp(sent, r.ptp),
 		Error:       r.estimate(),
 		SSID:        q.SSID,
 		Received:    wire.Stamp(a.At, r.ptp),

@@ -33,6 +33,8 @@ type responder struct {
 	asked     uint32               // stamps asked for
 	lags      lags
 	lag       time.Duration // that replies are corrected by
+	last      unfinished    // the only reply that is about to leave
+	finishes  func()        // is finish
 }
 
 // mostWaiting is how many stamps may be on their way. At one of more the oldest
@@ -48,17 +50,30 @@ type leaving struct {
 }
 
 // A clock says when a reply leaves: when it is written, and some more; or all
-// at a time that was set, for the replies to what came joined.
+// at a time that was set, for the replies to what came joined; or that somebody
+// else will say so, which is the zero Time.
 type clock struct {
-	at  time.Time
-	lag time.Duration
+	at   time.Time
+	lag  time.Duration
+	open bool
 }
 
 func (c clock) now() time.Time {
-	if c.at.IsZero() {
+	switch {
+	case c.open:
+		return time.Time{}
+	case c.at.IsZero():
 		return time.Now().Add(c.lag)
 	}
 	return c.at
+}
+
+// An unfinished reply has no T3 yet: it is written when all else that takes time
+// is done.
+type unfinished struct {
+	of    *reflection
+	reply []byte
+	stamp bool // a stamp of it will come
 }
 
 // estimateFor is how long what the clock says of itself is believed.
@@ -69,7 +84,7 @@ const mostAtOnce = 64
 
 func newResponder(p port, open *openRules) *responder {
 	r := &responder{port: p, open: open, sessions: map[netip.AddrPort]*session{}}
-	r.stamped = p.stamps(r.departed)
+	r.stamped, r.finishes = p.stamps(r.departed), r.finish
 	return r
 }
 
@@ -121,7 +136,7 @@ func (r *responder) answer(ds []datagram, box *outbox) int {
 // reflector is one whose replies leave as soon as they are written; those of a
 // busy one leave together anyway, so they may as well leave joined.
 func (r *responder) answerOne(d *datagram, box *outbox, idle bool) {
-	c := clock{lag: r.lag}
+	c := clock{lag: r.lag, open: idle && d.segment == 0}
 	if d.segment > 0 {
 		c.at = c.now()
 	}
@@ -136,8 +151,11 @@ func (r *responder) answerOne(d *datagram, box *outbox, idle bool) {
 		var class uint8
 		if box.octets, class, of = r.respond(box.octets, rest[:size], d.arrival, c); of != nil {
 			p := parcel{to: d.From, from: d.To.Addr(), class: class}
-			if r.stamped && d.segment == 0 && (of.follows || r.correct && idle) {
-				p.stamp = true
+			p.stamp = r.stamped && d.segment == 0 && (of.follows || r.correct && idle)
+			switch {
+			case c.open:
+				r.last, p.ready = unfinished{of, box.octets[before:], p.stamp}, r.finishes
+			case p.stamp:
 				r.await(of, of.last.Time(of.ptp, d.At).Add(-r.lag))
 			}
 			box.add(len(box.octets)-before, p, joined || !idle && (r.open == nil || r.open.joins))
@@ -145,6 +163,18 @@ func (r *responder) answerOne(d *datagram, box *outbox, idle bool) {
 		if rest = rest[size:]; len(rest) == 0 {
 			return
 		}
+	}
+}
+
+// finish ends the only reply that is about to leave.
+func (r *responder) finish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	u := &r.last
+	now := time.Now()
+	u.of.finish(u.reply, now.Add(r.lag))
+	if u.stamp {
+		r.await(u.of, now)
 	}
 }
 

@@ -107,7 +107,7 @@ func TestFollowUps(t *testing.T) {
 	said := func(fails bool) (told wire.FollowUp, t3 time.Time) {
 		p.fails = fails
 		r.answer([]datagram{came("192.0.2.1:4000", 0, ask)}, &box)
-		reply := bytes.Clone(box.parcels[0].b)
+		reply := box.parcels[0].b
 		if !box.parcels[0].stamp {
 			t.Fatal("no stamp is asked for")
 		}
@@ -164,6 +164,9 @@ func (p *leaky) write(ps []parcel) (int, error) {
 		return 0, errDeclined
 	}
 	for _, one := range ps {
+		if one.ready != nil {
+			one.ready()
+		}
 		if one.stamp {
 			p.stamped++
 		}

@@ -56,6 +56,9 @@ type Departure struct {
 	From    netip.Addr // one of our addresses; invalid leaves it to the kernel
 	Class   uint8      // traffic class octet
 	Stamp   bool       // have the kernel stamp it; not for a train
+	// Ready, if it is there, is called when all is prepared, as late as can be
+	// before the kernel takes what is sent. It may still change the octets of Data.
+	Ready func()
 }
 
 // A Departed says when a datagram passed to the driver.

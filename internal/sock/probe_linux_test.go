@@ -50,10 +50,14 @@ func TestProbes(t *testing.T) {
 		if a.Stamps() != AllStamps {
 			t.Skipf("the kernel gives stamps %d", a.Stamps())
 		}
+		if err := a.SetTTL(7); err != nil {
+			t.Fatal(err)
+		}
 		before := time.Now().Round(0)
+		late := []byte("not") // changed at the last moment
 		ds := []Departure{
 			{Data: []byte("one"), To: b.LocalAddrPort(), Class: 0xb8, Stamp: true},
-			{Data: []byte("two"), To: b.LocalAddrPort()},
+			{Data: late, To: b.LocalAddrPort(), Ready: func() { copy(late, "two") }},
 			{Data: []byte{}, To: b.LocalAddrPort(), From: netip.MustParseAddr(host), Stamp: true},
 		}
 		if n, err := a.Write(ds); n != 3 || err != nil {
@@ -77,10 +81,13 @@ func TestProbes(t *testing.T) {
 				t.Errorf("%s: written after %v, left at %v, came at %v", host, before, left, came)
 			}
 		}
+		if string(late) != "two" {
+			t.Errorf("%s: %q left", host, late)
+		}
 		for i, want := range ds {
 			got := as[i]
 			if got.Len != len(want.Data) || !bytes.Equal(got.Data[:got.Len], want.Data) || got.From != a.LocalAddrPort() || got.To.String() != host ||
-				!got.Classed || got.Class != want.Class || got.TTL != 64 || got.Segment != 0 {
+				!got.Classed || got.Class != want.Class || got.TTL != 7 || got.Segment != 0 {
 				t.Errorf("%s: datagram %d: %+v", host, i, got)
 			}
 		}

@@ -95,6 +95,11 @@ func (p *ProbeSocket) some(ds []Departure) (int, unix.Errno) {
 			break
 		}
 	}
+	for i := range ds {
+		if ds[i].Ready != nil {
+			ds[i].Ready()
+		}
+	}
 	for waited := false; ; waited = true {
 		n, _, e := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(p.socket.fd), uintptr(unsafe.Pointer(&v.hdrs[0])), uintptr(len(ds)), 0, 0, 0)
 		switch {

@@ -91,6 +91,15 @@ func parseKeyedReply(b []byte, l Layout) (Reply, error) {
 	return r, nil
 }
 
+// PutReplySent writes T3 into a reply that is otherwise complete.
+func PutReplySent(b []byte, l Layout, sent Timestamp) {
+	at := 4
+	if l.Keyed {
+		at = 16
+	}
+	binary.BigEndian.PutUint64(b[at:], uint64(sent))
+}
+
 // Append appends the l.ReplyLen() octets of r to b; the padding is to follow.
 func (r Reply) Append(b []byte, l Layout) []byte {
 	if l.Keyed {
