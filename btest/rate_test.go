@@ -2,12 +2,10 @@ package btest
 
 import (
 	"fmt"
-	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
-	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -129,95 +127,4 @@ func TestCeilingLasts(t *testing.T) {
 			}
 		})
 	}
-}
-
-// messages is a PacketConn that yields trains of datagrams.
-type messages struct {
-	sock.PacketConn
-	next []sock.Message
-}
-
-func (m *messages) ReadBatch(ms []sock.Message) (int, error) {
-	n := copy(ms, m.next)
-	m.next = m.next[n:]
-	return n, nil
-}
-
-// TestPolice: over any time no more than the rate and one burst passes, whole
-// trains or a part of them; a flow that keeps to the rate passes whole.
-func TestPolice(t *testing.T) {
-	t.Parallel()
-	const over = 28
-	peer, other := netip.MustParseAddrPort("192.0.2.1:2257"), netip.MustParseAddrPort("192.0.2.9:1")
-	for _, tt := range []struct {
-		name     string
-		rate     uint64
-		size     int // of a datagram
-		train    int // datagrams in one message
-		gap      time.Duration
-		passes   float64 // share
-		messages int
-	}{
-		{"keeps to the rate", 12e6, 1472, 10, 10 * time.Millisecond, 1, 1000},
-		{"in bursts", 12e6, 1472, 50, 50 * time.Millisecond, 1, 200},
-		{"twice the rate", 12e6, 1472, 20, 10 * time.Millisecond, 0.5, 1000},
-		{"ten times", 1.2e6, 1472, 1, 1 * time.Millisecond, 0.1, 10_000},
-		{"slow", 8e3, 1472, 1, 1500 * time.Millisecond, 1, 100},
-		{"larger than the bucket", 8e3, 63972, 1, 64 * time.Second, 1, 10},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			told := 0
-			p := &police{accept: func(a netip.AddrPort) bool { return a == peer }, over: over, rate: tt.rate, first: func() { told++ }}
-			now := time.Unix(0, 0)
-			passed := 0
-			for range tt.messages {
-				m := sock.Message{Len: tt.train * tt.size, From: peer}
-				if tt.train > 1 {
-					m.Segment = tt.size
-				}
-				if p.pass(&m, now) {
-					passed += m.Len / tt.size
-				}
-				now = now.Add(tt.gap)
-			}
-			all := tt.train * tt.messages
-			slack := float64(tt.rate)*policeBurst.Seconds()/8/float64(tt.size+over) + 3
-			if want := tt.passes * float64(all); float64(passed) < want-slack || float64(passed) > want+slack {
-				t.Errorf("%d of %d datagrams passed, want %.0f", passed, all, want)
-			}
-			if want := map[bool]int{true: 1}[tt.passes < 1]; told != want {
-				t.Errorf("told %d times, want %d", told, want)
-			}
-		})
-	}
-	t.Run("others", func(t *testing.T) {
-		p := &police{accept: func(a netip.AddrPort) bool { return a == peer }, over: over, rate: 8e3, first: func() {}}
-		in := &messages{}
-		p.PacketConn = in
-		for n := range 100 { // what is not of the test is none of its business
-			from := other
-			if n%2 == 0 {
-				from = peer
-			}
-			in.next = append(in.next, sock.Message{Data: []byte{byte(n)}, Len: 1472, From: from})
-		}
-		strangers, mine := 0, 0
-		for len(in.next) > 0 {
-			ms := make([]sock.Message, 8)
-			n, err := p.ReadBatch(ms)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range ms[:n] {
-				if m.From == peer {
-					mine++
-				} else {
-					strangers++
-				}
-			}
-		}
-		if strangers != 50 || mine < 2 || mine > 3 {
-			t.Errorf("%d strangers and %d of ours passed, want 50 and a burst of 2", strangers, mine)
-		}
-	})
 }

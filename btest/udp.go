@@ -62,13 +62,13 @@ func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.Ad
 		f := &flow{conn: c}
 		f.to.Store(&to)
 		f.recv = &stream.Receiver{
-			Conn: c, Accept: p.accept, Parse: parseMark, Header: wire.SequenceLen,
+			Conn: c, Accept: func(from netip.AddrPort, _ []byte) bool { return p.accept(from) }, Parse: parseMark, Header: wire.SequenceLen,
 			Overhead: over, Source: func(from netip.AddrPort) { p.learn(f, from) }, Sources: ports + moreSources,
 		}
 		if t.receives() {
 			f.recv.Budget = t.budget.In()
 			if t.ceiling > 0 {
-				f.recv.Conn = &police{PacketConn: c, accept: p.accept, over: over, rate: t.ceiling, first: p.policed}
+				f.recv.Police = &stream.Police{Rate: t.ceiling, First: p.policed}
 			}
 		}
 		if t.transmits() {
@@ -120,7 +120,7 @@ func parseMark(b []byte) (stream.Mark, bool) {
 
 // policed tells once that datagrams above the ceiling are thrown away.
 func (p *udpPhase) policed() {
-	p.sink.Put(result.Note{Head: p.now(), Level: result.Info, Code: "upload_policed",
+	p.sink.Put(result.Note{Head: p.now(), Level: result.Info, Code: result.NotePoliced,
 		Text: fmt.Sprintf("the client sends more than the %d bit/s that this server allows: what is above counts as lost", p.ceiling)})
 }
 

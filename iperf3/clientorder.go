@@ -55,8 +55,7 @@ func (c *clientRun) makePlan() {
 	t := c.test
 	c.plan = &plan{Parameters: c.params, rate: c.Rate}
 	t.plan, t.interval, t.counters = c.plan, c.Interval, c.Counters
-	t.volume = c.plan.volume(c.Direction == result.Up)
-	c.plan.budget = t.volume
+	c.plan.volume = c.plan.volumeOf(c.Direction == result.Up)
 }
 
 // refused says in words why a server does not run the test.

@@ -222,7 +222,7 @@ func (c *clientRun) watchVolume(ctx context.Context, reached chan<- struct{}) {
 	if c.Blocks > 0 {
 		want = c.Blocks * uint64(c.params.Length)
 	}
-	if want == 0 || c.test.volume != nil {
+	if want == 0 || c.plan.volume != nil {
 		return
 	}
 	for range pace.Ticks(ctx, time.Millisecond) {

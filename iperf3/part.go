@@ -40,8 +40,10 @@ type plan struct {
 	wire.Parameters
 	rate   uint64 // bit/s of each stream; 0 is no limit
 	budget *admit.Budget
-	queue  queueing      // of the UDP streams that our end receives
-	intake *pace.Limiter // what all TCP streams together may bring; nil is no limit
+	volume *admit.Budget  // what a test by volume may send; nil if it is none
+	queue  queueing       // of the UDP streams that our end receives
+	intake *pace.Limiter  // what all TCP streams together may bring; nil is no limit
+	police *stream.Police // likewise of UDP
 
 	once  sync.Once
 	bytes []byte // what each write of a TCP stream carries
@@ -62,15 +64,15 @@ func (p *plan) newTCP(conn net.Conn, sends bool) (part, error) {
 	}
 	_ = bulk.SetUserTimeout(silenceTime) // where it can; else the control connection tells
 	if sends {
-		return &tcpSender{conn: bulk, out: &stream.TCPSender{Conn: bulk, Block: p.block(), Limit: p.limiter(), Budget: p.budget.Out()}}, nil
+		return &tcpSender{conn: bulk, out: &stream.TCPSender{Conn: bulk, Block: p.block(), Limit: p.limiter(), Budget: p.outgoing()}}, nil
 	}
 	return &tcpReceiver{conn: bulk, in: &stream.TCPReceiver{Conn: bulk, Budget: p.budget.In(), Limit: p.intake}}, nil
 }
 
-// volume is a budget of what a test by bytes or blocks sends from this end, so
+// volumeOf is a budget of what a test by bytes or blocks sends from this end, so
 // that not a block more is sent; nil where nobody can tell before. What is
 // omitted does not count, nor does a test both ways end by what one end sends.
-func (p *plan) volume(sends bool) *admit.Budget {
+func (p *plan) volumeOf(sends bool) *admit.Budget {
 	length := uint64(p.Length)
 	n := (p.Bytes + length - 1) / length
 	if p.Blocks > 0 {
@@ -79,8 +81,14 @@ func (p *plan) volume(sends bool) *admit.Budget {
 	if n == 0 || n > 1<<62/length || !sends || p.Bidirectional || p.Omit > 0 {
 		return nil
 	}
-	return admit.NewBudget(n*length, "volume", "bytes of the test")
+	return admit.NewBudget(n*length, volumeSent, "bytes of the test")
 }
+
+// volumeSent is the word of a volume's budget: that it is gone is no fault.
+const volumeSent = "volume"
+
+// outgoing is what a sender takes its bytes out of.
+func (p *plan) outgoing() *admit.Budget { return admit.Join(p.volume, p.budget.Out()) }
 
 func (p *plan) limiter() *pace.Limiter {
 	if p.rate == 0 {
@@ -233,7 +241,7 @@ func (p *plan) newUDPSender(conn sock.PacketConn, to netip.AddrPort) *udpSender 
 		Stamp: func(b []byte, seq uint64, at time.Time) {
 			wire.Header{Sent: at.Sub(started), Seq: seq + 1}.Put(b, p.Counters64)
 		},
-		Rate: pace.NewRate(p.rate), Budget: p.budget.Out(),
+		Rate: pace.NewRate(p.rate), Budget: p.outgoing(),
 	}}
 }
 
@@ -266,7 +274,7 @@ func (p *plan) newUDPReceiver(conn sock.PacketConn, from netip.AddrPort) *udpRec
 	r := &udpReceiver{conn: conn, from: from, queue: &p.queue}
 	r.in = &stream.Receiver{
 		Conn: conn, Header: wire.Header64Len, Budget: p.budget.In(), Sources: 1,
-		Accept: func(a netip.AddrPort) bool { return a == from },
+		Accept: func(a netip.AddrPort, _ []byte) bool { return a == from }, Police: p.police,
 		Arrive: func(at time.Time) { r.came = at },
 		Parse:  func(b []byte) (stream.Mark, bool) { return r.parse(b, p.Counters64) },
 	}

@@ -38,17 +38,13 @@ func (s *session) run(ctx context.Context) error {
 		s.refuse(err)
 		return err
 	}
-	var end result.End
-	settle := sync.OnceFunc(func() { s.settle(end) })
+	settle := sync.OnceFunc(s.settle)
 	defer settle()
 	head := result.Head{Run: result.NewID(), Time: time.Now(), Protocol: Protocol, Role: result.Server}
 	s.test = newTest(ctx, head, s.server.Sink, s.server.Log.With("peer", s.peer), s.plan)
 	defer s.test.stop(nil)
 	s.test.interval, s.test.counters = s.server.Interval, s.server.Counters
-	if s.plan.budget == nil {
-		s.test.volume = s.plan.volume(s.params.Reverse)
-		s.plan.budget = s.test.volume
-	}
+	s.plan.volume = s.plan.volumeOf(s.params.Reverse)
 	news := make(chan heard, 1)
 	if err := s.create(ctx, news); err != nil {
 		for _, f := range s.test.flows {
@@ -56,23 +52,27 @@ func (s *session) run(ctx context.Context) error {
 		}
 		return err
 	}
-	end = s.measure(news)
+	end := s.measure(news)
 	settle() // before the End is seen, so that whoever sees it finds the books in order
 	s.server.Sink.Put(end)
 	return nil
 }
 
-// settle books what the test moved.
-func (s *session) settle(end result.End) {
+// settle books what the test moved: all of it, also what was omitted or came too
+// late for its totals.
+func (s *session) settle() {
 	if s.grant.Settle == nil {
 		return
 	}
 	var sent, received uint64
-	if v := end.Local(result.Down); v != nil {
-		sent = v.Bytes
-	}
-	if v := end.Local(result.Up); v != nil {
-		received = v.Bytes
+	if s.test != nil {
+		for _, f := range s.test.flows {
+			if n := f.view().Bytes; f.sends {
+				sent += n
+			} else {
+				received += n
+			}
+		}
 	}
 	s.grant.Settle(sent, received)
 }

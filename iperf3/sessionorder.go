@@ -9,6 +9,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/stream"
 	"github.com/sonde-net/sonde/iperf3/auth"
 	"github.com/sonde-net/sonde/iperf3/wire"
 	"github.com/sonde-net/sonde/result"
@@ -42,7 +43,7 @@ func (s *session) agree(ctx context.Context) error {
 	}
 	s.plan = &plan{Parameters: p, rate: p.Bandwidth, budget: s.grant.Budget}
 	if err := s.checkGrant(); err != nil {
-		s.settle(result.End{})
+		s.settle()
 		return err
 	}
 	return nil
@@ -107,6 +108,7 @@ func (s *session) checkGrant() error {
 		return nil
 	}
 	s.plan.intake = pace.NewLimiter(pace.NewRate(g.Rate))
+	s.plan.police = &stream.Police{Rate: g.Rate, First: s.policed}
 	if total := p.Bandwidth * uint64(p.Parallel); total/uint64(p.Parallel) != p.Bandwidth || total > g.Rate {
 		return &limitError{wire.RateAboveLimit, fmt.Sprintf("%d bit/s for each of %d streams asked for, %d in all allowed", p.Bandwidth, p.Parallel, g.Rate)}
 	}
@@ -114,6 +116,12 @@ func (s *session) checkGrant() error {
 		s.plan.rate = max(1, g.Rate/uint64(p.Parallel))
 	}
 	return nil
+}
+
+// policed tells once that datagrams above the grant's rate are thrown away.
+func (s *session) policed() {
+	s.server.Sink.Put(result.Note{Head: s.test.now(), Level: result.Info, Code: result.NotePoliced,
+		Text: fmt.Sprintf("the client sends more than the %d bit/s that this server allows: what is above counts as lost", s.grant.Rate)})
 }
 
 // A limitError says that a test is longer or faster than allowed.

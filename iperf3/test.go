@@ -29,7 +29,6 @@ type test struct {
 	flows    []*flow
 	interval time.Duration
 	counters *admit.Counters
-	volume   *admit.Budget // what a test by volume may send; nil if it is none
 
 	ctx      context.Context // its cause is why the test ended early
 	stop     context.CancelCauseFunc
@@ -81,10 +80,10 @@ func (t *test) start(r *reporter) {
 		}
 		group.Go(func() {
 			err := f.run(ctx)
-			_, spent := errors.AsType[*admit.ExceededError](err)
+			spent, isSpent := errors.AsType[*admit.ExceededError](err)
 			switch {
 			case err == nil:
-			case spent && t.volume != nil && f.sends:
+			case isSpent && spent.Word == volumeSent:
 				once.Do(func() { close(t.sent) })
 			default:
 				t.stop(err)

@@ -181,6 +181,9 @@ const (
 	NoteAuthFailure = "auth_failure"
 )
 
+// NotePoliced is the code of a Note: a client sends faster than it may.
+const NotePoliced = "upload_policed"
+
 // An End closes a run.
 type End struct {
 	Head

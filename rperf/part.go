@@ -7,6 +7,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/stream"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -38,8 +39,9 @@ type plan struct {
 	recvBuf  int
 	noDelay  bool
 	budget   *admit.Budget
-	intake   *pace.Limiter // what all TCP streams together may bring; nil is no limit
-	queueing *queueing     // of what a UDP receiver gets
+	intake   *pace.Limiter  // what all TCP streams together may bring; nil is no limit
+	police   *stream.Police // likewise of UDP
+	queueing *queueing      // of what a UDP receiver gets
 }
 
 // maxBlock bounds what one stream keeps to write from. A receiver cannot tell

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/stream"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -52,8 +53,7 @@ func (s *session) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var end result.End
-	settle := sync.OnceFunc(func() { s.settle(end) })
+	settle := sync.OnceFunc(s.settle)
 	defer settle()
 	s.test = s.newTest()
 	s.test.begin(ctx)
@@ -62,7 +62,7 @@ func (s *session) run(ctx context.Context) error {
 		closeAll(s.test.parts)
 		return err
 	}
-	end = s.measure()
+	end := s.measure()
 	settle() // before the End is seen, so that whoever sees it finds the books in order
 	s.server.Sink.Put(end)
 	return nil
@@ -96,19 +96,21 @@ func (s *session) queued(position int, wait time.Duration) error {
 	return s.ctrl.write(wire.Queued{Position: position, Wait: wire.SecondsOf(wait)})
 }
 
-// settle books what the test moved.
-func (s *session) settle(end result.End) {
+// settle books what the test moved: all of it, also what came too late for its
+// totals.
+func (s *session) settle() {
 	if s.grant.Settle == nil {
 		return
 	}
-	var sent, received uint64
-	if v := end.Local(result.Down); v != nil {
-		sent = v.Bytes
+	n := uint64(0)
+	if s.test != nil {
+		n = result.Sum(s.test.views()...).Bytes
 	}
-	if v := end.Local(result.Up); v != nil {
-		received = v.Bytes
+	if s.cfg.Reverse {
+		s.grant.Settle(n, 0)
+	} else {
+		s.grant.Settle(0, n)
 	}
-	s.grant.Settle(sent, received)
 }
 
 func (s *session) newTest() *test {
@@ -131,11 +133,18 @@ func (s *session) plan() *plan {
 	p.budget = s.grant.Budget
 	if s.grant.Rate > 0 {
 		p.intake = pace.NewLimiter(pace.NewRate(s.grant.Rate))
+		p.police = &stream.Police{Rate: s.grant.Rate, First: s.policed}
 	}
 	if most := s.grant.Rate / uint64(max(1, s.cfg.Streams)); s.grant.Rate > 0 && (p.rate == 0 || p.rate > most) {
 		p.rate = max(1, most)
 	}
 	return p
+}
+
+// policed tells once that datagrams above the grant's rate are thrown away.
+func (s *session) policed() {
+	s.server.Sink.Put(result.Note{Head: s.test.now(), Level: result.Info, Code: result.NotePoliced,
+		Text: fmt.Sprintf("the client sends more than the %d bit/s that this server allows: what is above counts as lost", s.grant.Rate)})
 }
 
 // agree makes our ends of the streams, answers and waits for begin.
@@ -182,7 +191,11 @@ func (s *session) measure() result.End {
 	t.ready()
 	t.wg.Go(s.listen)
 	if s.grant.Time > 0 {
-		defer time.AfterFunc(s.grant.Time, func() { t.stop(errMaxDuration) }).Stop()
+		most := s.grant.Time
+		if s.cfg.Duration.Duration() <= most {
+			most += time.Second // such a test is as asked: it may end by itself
+		}
+		defer time.AfterFunc(most, func() { t.stop(errMaxDuration) }).Stop()
 	}
 	defer s.grant.OnEnd(t.stop)()
 	ended := t.counters.Begin()

@@ -142,8 +142,10 @@ func (s *udpSender) last() time.Time {
 func (s *udpSender) close() { s.conn.Close() }
 
 // mostSources is how many ports one stream may come from: one, and what a NAT
-// that changes its mind adds. The id is the credential, not the address; but
-// half of the places are kept for the peer, so that strangers cannot take all.
+// that changes its mind adds. The id is the credential, not the address: who
+// does not show it is not counted, and the test does not pay for what he sends.
+// Half of the places are kept for the peer, so that nobody who has seen the id
+// takes all.
 const mostSources = 16
 
 // lingerTime is for datagrams that the end marker has overtaken.
@@ -178,8 +180,11 @@ func newUDPReceiver(p *plan, conn sock.PacketConn, peer netip.Addr) *udpReceiver
 	strangers, own := 0, 0
 	r.receiver = &stream.Receiver{
 		Conn: conn, Parse: r.parse, Arrive: func(at time.Time) { r.came = at }, Header: sock.MaxDatagram, Overhead: wire.Overhead,
-		Common: true, Sources: mostSources, Budget: p.budget.In(),
-		Accept: func(from netip.AddrPort) bool { // asked once for each that is accepted
+		Common: true, Sources: mostSources, Budget: p.budget.In(), Police: p.police,
+		Accept: func(from netip.AddrPort, front []byte) bool { // asked once for each that is accepted
+			if kind := wire.Classify(p.id, front); kind == wire.Runt || kind == wire.Foreign {
+				return false
+			}
 			places := &strangers
 			if from.Addr().WithZone("") == peer.WithZone("") {
 				places = &own

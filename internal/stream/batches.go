@@ -91,7 +91,9 @@ func (b *batches) relieve() {
 // take counts the first n messages, which came at now, and spends their bytes.
 func (b *batches) take(n int, now time.Time) error {
 	for i := range b.ms[:n] {
-		b.whose[i], b.mine[i] = b.source(b.ms[i].From)
+		m := &b.ms[i]
+		b.whose[i], b.mine[i] = b.source(m)
+		b.mine[i] = b.mine[i] && b.Police.pass(m, b.Overhead, now)
 	}
 	bytes := 0
 	b.mu.Lock()
@@ -105,13 +107,14 @@ func (b *batches) take(n int, now time.Time) error {
 	return b.Budget.Charge(bytes)
 }
 
-// source finds whose a datagram is. It is nil beyond the most sources.
-func (b *batches) source(from netip.AddrPort) (s *source, mine bool) {
+// source finds whose a message is. It is nil beyond the most sources.
+func (b *batches) source(m *sock.Message) (s *source, mine bool) {
+	from := m.From
 	if b.latest != nil && b.latest.from == from {
 		return b.latest, true
 	}
 	if s = b.known[from]; s == nil {
-		if b.Accept != nil && !b.Accept(from) {
+		if b.Accept != nil && !b.Accept(from, m.Data[:min(m.Len, len(m.Data), cmp.Or(m.Segment, m.Len))]) {
 			return nil, false
 		}
 		if len(b.known) >= b.most {

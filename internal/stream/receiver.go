@@ -25,9 +25,10 @@ const mostSources = 256
 // A Receiver counts numbered datagrams.
 type Receiver struct {
 	Conn sock.PacketConn
-	// Accept says whose datagrams belong to the test; the others are not counted
-	// at all. Nil accepts all.
-	Accept func(from netip.AddrPort) bool
+	// Accept says whether a new source belongs to the test, by its address and
+	// the front of its datagram; what others send is not counted at all, nor is
+	// it paid for. Nil accepts all.
+	Accept func(from netip.AddrPort, front []byte) bool
 	// Parse reads the protocol's header from the front of a datagram. False
 	// means that it carries no number: only its bytes count. Nil: none does.
 	Parse func(payload []byte) (Mark, bool)
@@ -44,6 +45,7 @@ type Receiver struct {
 	Common   bool // all sources number from one sequence; else see numbering
 	Sources  int  // most sources followed; 0 means 256; of more only the bytes count
 	Budget   *admit.Budget
+	Police   *Police // what comes faster is thrown away; nil is no limit
 
 	mu     sync.Mutex // guards what follows; Run takes it once a batch
 	bytes  uint64

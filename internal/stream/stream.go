@@ -77,8 +77,9 @@ func batch(b *admit.Budget, want int) int {
 	if !limited {
 		return want
 	}
-	// A sixteenth of what is left, so that others find something too.
-	share := max(left/16, smallBatch)
+	// A small part of what is left: what a stream holds while it waits to send
+	// is missing to the others, whom an empty budget ends.
+	share := max(left/256, smallBatch)
 	return int(min(uint64(want), share, left))
 }
 

@@ -142,7 +142,7 @@ func TestUDPAccept(t *testing.T) {
 		told := 0
 		r := &Receiver{
 			Conn: b, Parse: parse, Header: 4,
-			Accept: func(from netip.AddrPort) bool { return from == friend.LocalAddrPort() },
+			Accept: func(from netip.AddrPort, _ []byte) bool { return from == friend.LocalAddrPort() },
 			Source: func(netip.AddrPort) { told++ },
 		}
 		ctx, stop := context.WithCancel(t.Context())
