@@ -19,6 +19,7 @@ func (x *exchange) request(ctx context.Context) error {
 	}
 	s := &sender{probe: x.client.Probe, port: p, layout: x.mode.Layout()}
 	s.probe.PTP = s.probe.PTP || x.mode.Has(wire.PTP)
+	s.tally.number = len(x.senders)
 	x.senders = append(x.senders, s) // it is closed from here on
 	r := x.describe(s)
 	if err := x.send(r); err != nil {

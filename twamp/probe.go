@@ -29,7 +29,7 @@ type Probe struct {
 	// PortRange leaves it to the system.
 	Ports  PortRange
 	Every  time.Duration // between intervals in the result; 0 means 1s
-	Record func(Sample)  // is told of each answered packet; may be nil
+	Record func(Sample)  // is told of each packet, once it is answered or lost; may be nil
 }
 
 // Validate checks the settings. The error names the value and the way out.

@@ -32,6 +32,7 @@ type serverConn struct {
 	keys     auth.SessionKeys
 	sessions []*session // accepted and not yet stopped
 	active   bool       // between Start-Sessions and Stop-Sessions
+	refusals int        // of sessions, so far
 }
 
 // Ends of a control connection that are the client's fault.

@@ -18,10 +18,16 @@ func (c *serverConn) request(ctx context.Context, m []byte) error {
 	return c.send(c.grant(ctx, m))
 }
 
+// mostRefusalsLogged bounds what a client can have us write: of each connection
+// only so many refused sessions are told.
+const mostRefusalsLogged = 10
+
 // grant makes the session that is asked for, or says why not.
 func (c *serverConn) grant(ctx context.Context, m []byte) wire.AcceptSession {
 	refuse := func(a wire.Accept, why error) wire.AcceptSession {
-		c.log.Info("session refused", "accept", a, "err", why)
+		if c.refusals++; c.refusals <= mostRefusalsLogged {
+			c.log.Info("session refused", "accept", a, "err", why, "last_logged", c.refusals == mostRefusalsLogged)
+		}
 		return wire.AcceptSession{Accept: a}
 	}
 	r, err := wire.ParseRequestSession(m)

@@ -14,7 +14,8 @@ import (
 type tally struct {
 	wait   time.Duration // a reply that takes longer is late, and its packet lost
 	counts bool          // the reflector is bound to count its replies
-	record func(Sample)  // of each answered packet; may be nil
+	record func(Sample)  // of each packet; may be nil
+	number int           // of the session
 
 	// Packets base to next-1 are in ring, which has a power of two of places;
 	// those below settled are answered or lost for good.
@@ -73,8 +74,11 @@ func (m *measure) arrived(at time.Time, d time.Duration) {
 	m.jitter.Record(at, at.Add(d))
 }
 
-// A Sample is one answered packet.
+// A Sample is one packet: answered in time, or lost, of which only Session, Seq
+// and Sent are known.
 type Sample struct {
+	Session    int // counts from 0
+	Lost       bool
 	Seq        uint32
 	Reflector  uint32 // its number
 	Sent       time.Time
@@ -238,7 +242,7 @@ func (t *tally) measure(one *sent, p wire.Reply, a arrival) {
 	t.far.record(p, a, one.stamped)
 	if t.record != nil {
 		t.record(Sample{
-			Seq: p.SenderSeq, Reflector: p.Seq, Sent: one.at, RTT: one.rtt, Gross: gross,
+			Session: t.number, Seq: p.SenderSeq, Reflector: p.Seq, Sent: one.at, RTT: one.rtt, Gross: gross,
 			Out: one.out, Home: one.home, RequestTTL: p.SenderTTL, ReplyTTL: a.TTL,
 		})
 	}
@@ -251,7 +255,7 @@ func (t *tally) settle(now time.Time) {
 		t.release() // it is about to be settled
 	}
 	for t.settled < t.next && now.Sub(t.at(t.settled).at) >= t.wait {
-		t.settleOne(t.at(t.settled))
+		t.settleOne(t.settled)
 		t.settled++
 	}
 	t.losses.settle(now.Add(-t.wait), t.lostBelow)
@@ -260,10 +264,14 @@ func (t *tally) settle(now time.Time) {
 	}
 }
 
-func (t *tally) settleOne(p *sent) {
+func (t *tally) settleOne(s uint64) {
+	p := t.at(s)
 	p.lost = t.lost
 	if !p.answered {
 		t.lost++
+		if t.record != nil {
+			t.record(Sample{Session: t.number, Seq: uint32(s), Sent: p.at, Lost: true})
+		}
 		if t.run++; t.run == 1 {
 			t.runs++
 		}
@@ -303,7 +311,7 @@ func (t *tally) finish(now time.Time) (pending uint64) {
 			t.previous = nil
 			continue
 		}
-		t.settleOne(p)
+		t.settleOne(t.settled)
 	}
 	t.losses.settle(now, t.lostBelow)
 	return pending

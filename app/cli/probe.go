@@ -57,7 +57,7 @@ func (f *probeFlags) register(fs *pflag.FlagSet, o *output) {
 	fs.Var(&f.wait, "timeout", "a reply that takes longer is lost")
 	fs.Var(&f.sourcePorts, "source-port", "UDP `PORT` to send from, further sessions from the next ones; or FIRST-LAST, the first that is free (default any)")
 	fs.Var(&f.reportEvery, "report-interval", "time between results")
-	fs.StringVar(&f.records, "records", "", "write a CSV row for each answered packet to this `FILE`")
+	fs.StringVar(&f.records, "records", "", "write a CSV row for each packet, answered or lost, to this `FILE`")
 	fs.Var(&f.every, "every", "repeat the test so often, on a schedule that does not drift; one JSON line for each, unless --format says otherwise")
 	fs.Var(&f.everyJitter, "every-jitter", "with --every: begin each test up to so much later, by chance")
 	fs.Var(&f.runs, "runs", "with --every: so many tests; 0 until stopped")

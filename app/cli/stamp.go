@@ -220,15 +220,21 @@ func (o *output) runReflector(ctx context.Context, r *twamp.Reflector, config ne
 		o.logger().Warn("no list of senders: everybody who reaches this reflector is answered; --allow bounds that")
 	}
 	err := reflectAll(ctx, r, sockets)
+	o.logger().Info("stopped", countsOf(r)...)
+	return err
+}
+
+// countsOf are what became of the packets of a reflector, as fields of a log
+// line.
+func countsOf(r *twamp.Reflector) []any {
 	counts := r.Counts()
 	var fields []any
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		if counts[name] > 0 {
-			fields = append(fields, strings.ReplaceAll(name, " ", "_"), counts[name])
+			fields = append(fields, name, counts[name])
 		}
 	}
-	o.logger().Info("stopped", fields...)
-	return err
+	return fields
 }
 
 // reflectAll serves all sockets until ctx ends or one of them fails.

@@ -42,7 +42,11 @@ or choose another port with --listen. Open the ports of --test-ports as well.`,
 			}
 			s.Log = o.logger()
 			run.ready = func() { remarkOpen(s) }
-			return o.runServer(cmd.Context(), run)
+			err = o.runServer(cmd.Context(), run)
+			if s.Open != nil {
+				o.logger().Info("packets without a session", countsOf(s.Open)...)
+			}
+			return err
 		},
 	}
 	f.register(cmd.Flags(), s)
