@@ -90,7 +90,9 @@ func newResponder(p port, open *openRules) *responder {
 
 // run reflects until ctx ends or the port is closed.
 func (r *responder) run(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() { r.port.close() })()
+	shut := sync.OnceFunc(func() { r.port.close() })
+	defer shut() // who waits for the end may want the port
+	defer context.AfterFunc(ctx, shut)()
 	if isSystem(r.port) {
 		runtime.LockOSThread() // reading may sleep on its thread
 		defer runtime.UnlockOSThread()

@@ -36,19 +36,10 @@ ports 2001-2100; a test through a NAT needs nothing else.`,
   sonde btest server --users users.txt --max-duration 5m --max-tests-per-address 2`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			run, err := f.apply(cmd.Context(), e, s)
+			run, err := f.service(cmd.Context(), e, o, s)
 			if err != nil {
 				return err
 			}
-			s.Log, s.Trace = o.logger(), o.btestTrace(result.Server)
-			run.protocol, run.validate = btest.Protocol, s.Validate
-			run.ready = func() {
-				for _, line := range routerOSLines(run.listen, ownAddresses(), s.Accounts != nil) {
-					s.Log.Info("on a router: " + line)
-				}
-				remarkAuth(s)
-			}
-			run.serve = func(sink result.Sink) serveFunc { s.Sink = sink; return s.Serve }
 			return o.runServer(cmd.Context(), run)
 		},
 	}
@@ -108,6 +99,24 @@ func (f *btestServerFlags) register(fs *pflag.FlagSet) {
 	fs.Var(&f.interval, "interval", "time between results")
 }
 
+// service is s as the flags mean it.
+func (f *btestServerFlags) service(ctx context.Context, e *env, o *output, s *btest.Server) (service, error) {
+	run, err := f.apply(ctx, e, s)
+	if err != nil {
+		return run, err
+	}
+	s.Log, s.Trace = o.logger(), o.btestTrace(result.Server)
+	run.protocol, run.validate = btest.Protocol, s.Validate
+	run.ready = func() {
+		for _, line := range routerOSLines(run.listen, ownAddresses(), s.Accounts != nil) {
+			s.Log.Info("on a router: " + line)
+		}
+		remarkAuth(s)
+	}
+	run.serve = func(sink result.Sink) serveFunc { s.Sink = sink; return s.Serve }
+	return run, nil
+}
+
 // apply sets the fields of s that the flags mean, and says where it listens.
 func (f *btestServerFlags) apply(ctx context.Context, e *env, s *btest.Server) (service, error) {
 	for _, flag := range slices.Sorted(maps.Keys(f.numbers)) {
@@ -138,7 +147,7 @@ func (f *btestServerFlags) apply(ctx context.Context, e *env, s *btest.Server) (
 	if err := f.checkAuth(e); err != nil {
 		return service{}, err
 	}
-	s.Auth = btest.Auth(strings.ToLower(f.auth))
+	s.Auth = f.method()
 	s.Accounts, err = f.accounts(ctx, e)
 	return run, err
 }
@@ -151,10 +160,19 @@ func (f *btestServerFlags) limit(flag string) int {
 	return -1
 }
 
+// method is the login that the flag means: both methods together are auto.
+func (f *btestServerFlags) method() btest.Auth {
+	auth := strings.ToLower(strings.ReplaceAll(f.auth, " ", ""))
+	if auth == "md5,ecsrp5" || auth == "ecsrp5,md5" {
+		return btest.AuthAuto
+	}
+	return btest.Auth(auth)
+}
+
 // checkAuth checks the method against the users.
 func (f *btestServerFlags) checkAuth(e *env) error {
 	users := f.users != "" || f.login.name != "" || f.login.passwordGiven(e)
-	switch btest.Auth(strings.ToLower(f.auth)) {
+	switch f.method() {
 	case "":
 		return nil
 	case btest.AuthNone:

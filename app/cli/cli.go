@@ -25,16 +25,19 @@ type env struct {
 	in          io.Reader
 	out, err    io.Writer
 	getenv      func(string) string
-	program     string // the name the binary was called by
-	terminal    bool   // out is a terminal
-	errTerminal bool   // err is one
-	told        bool   // the results say, or will say, how the command ended
+	environ     func() []string
+	program     string      // the name the binary was called by
+	terminal    bool        // out is a terminal
+	errTerminal bool        // err is one
+	sink        result.Sink // takes the results, in the place of all outputs; nil: the flags say where they go
+	check       bool        // look at the flags and do no more
+	told        bool        // the results say, or will say, how the command ended
 }
 
 // Main runs the command line args, the program's name first, and returns the
 // exit status.
 func Main(args []string, in io.Reader, out, errs io.Writer) int {
-	e := &env{in: in, out: out, err: errs, getenv: os.Getenv, program: programName(args), terminal: isTerminal(out), errTerminal: isTerminal(errs)}
+	e := &env{in: in, out: out, err: errs, getenv: os.Getenv, environ: os.Environ, program: programName(args), terminal: isTerminal(out), errTerminal: isTerminal(errs)}
 	root, borrowed := rootFor(e)
 	if len(args) > 0 {
 		args = args[1:]

@@ -54,6 +54,15 @@ With a key and users every client has to log in.`,
 func runIperf3Server(ctx context.Context, o *output, run service, s *iperf3.Server, oneOff bool) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	run = iperf3Service(o, run, s)
+	if oneOff {
+		run.serve = func(sink result.Sink) serveFunc { s.Sink = untilFirstEnd(sink, stop); return s.Serve }
+	}
+	return o.runServer(ctx, run)
+}
+
+// iperf3Service completes run with s.
+func iperf3Service(o *output, run service, s *iperf3.Server) service {
 	s.Log, s.JSON = o.logger(), o.machine()
 	run.protocol = iperf3.Protocol
 	run.validate = func() error { return nil } // the flags were checked
@@ -62,14 +71,8 @@ func runIperf3Server(ctx context.Context, o *output, run service, s *iperf3.Serv
 			s.Log.Warn("no users: everybody who reaches this server can test, and make it send; --rsa-private-key-path and --authorized-users-path ask for a login")
 		}
 	}
-	run.serve = func(sink result.Sink) serveFunc {
-		if oneOff {
-			sink = untilFirstEnd(sink, stop)
-		}
-		s.Sink = sink
-		return s.Serve
-	}
-	return o.runServer(ctx, run)
+	run.serve = func(sink result.Sink) serveFunc { s.Sink = sink; return s.Serve }
+	return run
 }
 
 // untilFirstEnd stops when the first test that began is over.

@@ -165,6 +165,9 @@ func (o *output) open(many bool) (result.Sink, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
+	if o.env.sink != nil {
+		return o.env.sink, nil
+	}
 	w := o.env.out
 	if o.file != "" {
 		f, err := os.OpenFile(o.file, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o666)
@@ -275,6 +278,9 @@ func (o *output) close() error {
 func (o *output) runClient(ctx context.Context, validate func() error, run func(context.Context, result.Sink) error) error {
 	if err := validate(); err != nil {
 		return misuse("", "%w", err)
+	}
+	if o.env.check {
+		return o.validate()
 	}
 	sink, err := o.open(false)
 	if err != nil {

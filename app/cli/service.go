@@ -21,6 +21,7 @@ type service struct {
 	listen   []string                    // addresses, as open takes them
 	serve    func(result.Sink) serveFunc // called once; its function once for each address
 	ready    func()                      // called when all listen
+	ended    func()                      // called when it serves nobody any more; may be nil
 }
 
 // runServer listens on all addresses and serves until the context ends.
@@ -42,6 +43,9 @@ func (o *output) runServer(ctx context.Context, s service) error {
 	}
 	s.ready()
 	err = serveAll(ctx, s.serve(judged(sink)), listeners)
+	if s.ended != nil {
+		s.ended()
+	}
 	return cmp.Or(err, o.close())
 }
 

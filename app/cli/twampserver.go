@@ -36,17 +36,11 @@ or choose another port with --listen. Open the ports of --test-ports as well.`,
   sonde twamp server --allow 192.0.2.0/24 --max-sessions 100 --max-pps 1000`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			run, err := f.apply(e, s, cmd.Flags())
+			run, err := f.service(e, o, s, cmd.Flags())
 			if err != nil {
 				return err
 			}
-			s.Log = o.logger()
-			run.ready = func() { remarkOpen(s) }
-			err = o.runServer(cmd.Context(), run)
-			if s.Open != nil {
-				o.logger().Info("packets without a session", countsOf(s.Open)...)
-			}
-			return err
+			return o.runServer(cmd.Context(), run)
 		},
 	}
 	f.register(cmd.Flags(), s)
@@ -110,6 +104,19 @@ func (f *twampServerFlags) register(fs *pflag.FlagSet, s *twamp.Server) {
 	fs.Var(&f.servWait, "servwait", "a connection without commands ends after this (RFC 5357, SERVWAIT)")
 	fs.Var(&f.refWait, "refwait", "a session without packets ends after this (RFC 5357, REFWAIT)")
 	fs.Var(&f.mostTimeout, "max-timeout", "a client may ask for so much reflecting after its stop")
+}
+
+// service is s as the flags mean it.
+func (f *twampServerFlags) service(e *env, o *output, s *twamp.Server, fs *pflag.FlagSet) (service, error) {
+	run, err := f.apply(e, s, fs)
+	s.Log = o.logger()
+	run.ready = func() { remarkOpen(s) }
+	run.ended = func() {
+		if s.Open != nil {
+			s.Log.Info("packets without a session", countsOf(s.Open)...)
+		}
+	}
+	return run, err
 }
 
 // apply sets the fields of s that the flags mean, and says where it listens.
