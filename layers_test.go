@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"internal/stream"},
 	{"P"},
 	{"app/account", "app/unit"},
-	{"app/diagnose", "app/verdict", "app/plot", "app/store"},
+	{"app/compare", "app/diagnose", "app/verdict", "app/plot", "app/store"},
 	{"app/quota", "app/report", "app/schedule", "app/selfcheck", "app/tui", "app/web", "app/directory", "app/metrics", "app/config"},
 	{"app/probe"},
 	{"app/cli"},
@@ -36,7 +36,7 @@ var floors = [][]string{
 }
 
 // pure packages do no I/O: bytes and numbers in, values out.
-var pure = []string{"P/wire", "P/auth", "internal/stat", "result", "app/diagnose", "app/verdict", "app/plot", "app/account"}
+var pure = []string{"P/wire", "P/auth", "internal/stat", "result", "app/compare", "app/diagnose", "app/verdict", "app/plot", "app/account"}
 
 // impure are the imports that a pure package does without.
 var impure = []string{"net", "os", "sync", "context", "log"}

@@ -22,6 +22,8 @@ var commands = []command{
 	reloadCommand,
 	healthCommand,
 	demoCommand,
+	explainCommand,
+	diffCommand,
 	selfcheckCommand,
 	versionCommand,
 }

@@ -25,7 +25,7 @@ func TestManual(t *testing.T) {
 		withVersion(cmd)
 		addPages(pages, cmd)
 	}
-	compare(t, filepath.Join("..", "..", "docs", "man"), pages)
+	compareFile(t, filepath.Join("..", "..", "docs", "man"), pages)
 }
 
 // addPages adds a page for cmd and each command below it.
@@ -51,11 +51,11 @@ func TestCompletions(t *testing.T) {
 		}
 		scripts[name] = b.Bytes()
 	}
-	compare(t, filepath.Join("..", "..", "docs", "completion"), scripts)
+	compareFile(t, filepath.Join("..", "..", "docs", "completion"), scripts)
 }
 
-// compare holds the files of a folder, which has no others, against those made.
-func compare(t *testing.T, folder string, made map[string][]byte) {
+// compareFile holds the files of a folder, which has no others, against those made.
+func compareFile(t *testing.T, folder string, made map[string][]byte) {
 	t.Helper()
 	const way = "go test ./app/cli -run 'Manual|Completions' -update rewrites it"
 	if *update {
