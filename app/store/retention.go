@@ -15,7 +15,7 @@ import (
 // Retention says how long results are kept. Zero means the default, a negative
 // time for ever.
 type Retention struct {
-	Seconds  time.Duration // intervals as they came; 7 days
+	Raw      time.Duration // intervals as they came; 7 days
 	Minutes  time.Duration // rolled up to a minute; 90 days
 	Hours    time.Duration // rolled up to an hour; for ever
 	Runs     time.Duration // runs, and with them their intervals; for ever
@@ -27,7 +27,7 @@ const forever = -1
 func (r Retention) withDefaults() Retention {
 	day := 24 * time.Hour
 	return Retention{
-		Seconds:  cmp.Or(r.Seconds, 7*day),
+		Raw:      cmp.Or(r.Raw, 7*day),
 		Minutes:  cmp.Or(r.Minutes, 90*day),
 		Hours:    cmp.Or(r.Hours, forever),
 		Runs:     cmp.Or(r.Runs, forever),
@@ -77,7 +77,7 @@ func (s *Store) Age(ctx context.Context, now time.Time) error {
 		from, to time.Duration
 		after    time.Duration
 	}{
-		{second, time.Minute, s.keep.Seconds},
+		{second, time.Minute, s.keep.Raw},
 		{time.Minute, time.Hour, s.keep.Minutes},
 	} {
 		if roll.after < 0 {
