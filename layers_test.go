@@ -21,22 +21,25 @@ var protocols = []string{"btest", "rperf", "iperf3", "twamp", "mesh"}
 // docs/architecture.md says why.
 var floors = [][]string{
 	{"result", "admit"},
-	{"internal/host", "internal/pace", "internal/stat", "internal/transcript", "internal/testnet", "internal/testpg"},
+	{"internal/host", "internal/pace", "internal/peerjson", "internal/stat", "internal/transcript", "internal/testnet", "internal/testpg", "internal/testbrowser", "internal/testmemory"},
 	{"P/wire"},
 	{"P/auth"},
-	{"internal/nat", "internal/rtt", "internal/sock"},
-	{"internal/stream"},
+	{"internal/rtt", "internal/sock"},
+	{"internal/nat", "internal/stream"},
 	{"P"},
-	{"app/account", "app/unit"},
+	{"app/account", "app/secret", "app/number", "app/unit"},
 	{"app/compare", "app/diagnose", "app/verdict", "app/plot", "app/store"},
-	{"app/quota", "app/report", "app/schedule", "app/selfcheck", "app/tui", "app/web", "app/directory", "app/metrics", "app/config"},
-	{"app/probe"},
+	{"app/chart"},
+	{"app/quota", "app/report", "app/schedule", "app/selfcheck", "app/web", "app/directory", "app/metrics", "app/config"},
+	{"app/page", "app/probe", "app/meshview", "app/meshbook"},
+	{"app/live"},
+	{"app/tui", "app/meshweb"},
 	{"app/cli"},
 	{".", "bench"},
 }
 
 // pure packages do no I/O: bytes and numbers in, values out.
-var pure = []string{"P/wire", "P/auth", "internal/stat", "result", "app/compare", "app/diagnose", "app/verdict", "app/plot", "app/account"}
+var pure = []string{"P/wire", "P/auth", "internal/stat", "internal/peerjson", "result", "app/compare", "app/diagnose", "app/verdict", "app/plot", "app/chart", "app/account"}
 
 // impure are the imports that a pure package does without.
 var impure = []string{"net", "os", "sync", "context", "log"}
@@ -99,7 +102,7 @@ func checkImport(t *testing.T, dir string, floor int, imp string) {
 	if below := floorOf(target); below >= floor {
 		t.Errorf("%s imports %s, which does not lie below it", dir, target)
 	}
-	if (target == "internal/testnet" || target == "internal/testpg") && !strings.HasPrefix(dir, "bench") {
+	if strings.HasPrefix(target, "internal/test") && !strings.HasPrefix(dir, "bench") {
 		t.Errorf("%s imports %s, which is for tests", dir, target)
 	}
 	if p := protocolOf(target); p != "" {

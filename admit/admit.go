@@ -16,11 +16,16 @@ import (
 // after the login and before any test traffic.
 type Request struct {
 	Protocol string     // such as "btest"
+	Run      string     // the ID that the events of the test will carry; empty if it has none
 	Account  string     // who logged in; empty without a login
 	Peer     netip.Addr // never a v4-mapped address
 	Transmit bool       // the server is to send
 	Receive  bool       // the server is to receive
 	Streams  int        // flows per direction
+	// Queued, if not nil, is told at once and then each second while the test
+	// waits for a place: which one it is in the queue, from 1, and the expected
+	// wait, 0 if that is not known. Its error ends the wait.
+	Queued func(position int, wait time.Duration) error
 }
 
 // A Grant is what one test may do. The zero Grant limits nothing.
@@ -76,6 +81,5 @@ func (e *RefusedError) ExitCode() int { return 5 }
 // The words of refusals.
 const (
 	TooManyConnections = "too_many_connections"
-	TooManyTests       = "too_many_tests"
 	TooManyLogins      = "too_many_logins"
 )

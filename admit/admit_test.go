@@ -3,6 +3,7 @@ package admit
 import (
 	"errors"
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,6 +35,65 @@ func TestBudgetIsExact(t *testing.T) {
 	b.Return(batch)
 	if b.Spend(batch) != nil {
 		t.Error("what was returned cannot be spent")
+	}
+}
+
+// tank is a Source of so many bytes, in small slices.
+type tank struct {
+	b    *Budget
+	left atomic.Int64
+	dry  atomic.Int64
+}
+
+func (k *tank) Low() {}
+func (k *tank) Dry() { k.dry.Add(1) }
+func (k *tank) More(n int) error {
+	for range 2 {
+		if left := k.left.Load(); left <= 0 || !k.left.CompareAndSwap(left, left-min(left, 1000)) {
+			continue
+		} else {
+			k.b.Add(min(left, 1000), 500)
+			return nil
+		}
+	}
+	if k.left.Load() > 0 {
+		return nil // again
+	}
+	return &ExceededError{Word: "gone", Text: "the tank", Limit: 1, Until: time.Unix(60, 0)}
+}
+
+// TestSlice: what a source gives is spent to the last byte, with a second budget
+// joined, and split by direction.
+func TestSlice(t *testing.T) {
+	k := &tank{}
+	k.left.Store(100_050)
+	k.b = NewSlice(k)
+	if k.b.Try(1) || k.dry.Load() != 1 {
+		t.Error("Try found something in an empty slice, or did not say that it found nothing")
+	}
+	b := Split(Join(k.b, NewBudget(1<<40, "", "")), Join(k.b, nil))
+	var moved atomic.Int64
+	var wg sync.WaitGroup
+	for n := range 8 {
+		way := b.In()
+		if n%2 == 0 {
+			way = b.Out()
+		}
+		wg.Go(func() {
+			for way.Spend(10) == nil {
+				moved.Add(10)
+			}
+		})
+	}
+	wg.Wait()
+	if moved.Load() != 100_050 || k.b.Balance() != 0 {
+		t.Errorf("%d moved, %d left", moved.Load(), k.b.Balance())
+	}
+	if err := b.In().Charge(7); err == nil || err.Error() != "the tank used up (1 bytes), try again after 1970-01-01T00:01:00Z" {
+		t.Errorf("Charge = %v", err)
+	}
+	if k.b.Balance() != -7 {
+		t.Errorf("%d left after a charge of 7 beyond", k.b.Balance())
 	}
 }
 
@@ -100,7 +160,7 @@ func TestLimits(t *testing.T) {
 		t.Fatalf("Admit = %+v, %v", first, err)
 	}
 	_, err = l.Admit(t.Context(), Request{Peer: netip.MustParseAddr("192.0.2.1")})
-	if r, ok := errors.AsType[*RefusedError](err); !ok || r.Code() != TooManyTests || r.ExitCode() != 5 {
+	if r, ok := errors.AsType[*RefusedError](err); !ok || r.Code() != TooManyConnections || r.ExitCode() != 5 {
 		t.Errorf("a second test was answered %v", err)
 	}
 	first.Settle(1, 2)
@@ -140,8 +200,56 @@ func TestBackoff(t *testing.T) {
 	for n := range 1000 {
 		b.Failed(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), now)
 	}
-	if len(b.failed) > 10 {
-		t.Errorf("%d addresses remembered", len(b.failed))
+	if n := len(b.fails.of); n > 10 {
+		t.Errorf("%d addresses remembered", n)
+	}
+}
+
+func TestAccountBackoff(t *testing.T) {
+	var b AccountBackoff
+	now := time.Unix(1_000_000, 0)
+	home, away := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	b.Succeeded("ann", home, now)
+	for range 20 {
+		b.Failed("ann", now)
+	}
+	if err := b.Check("ann", away, now); err != nil {
+		t.Errorf("after 20 failures: %v", err)
+	}
+	for n, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+		b.Failed("ann", now)
+		r, ok := errors.AsType[*RefusedError](b.Check("ann", away, now))
+		if !ok || r.Until.Sub(now) != want*time.Second || r.Code() != TooManyLogins {
+			t.Errorf("failure %d: %v, want a wait of %d s", 21+n, r, want)
+		}
+	}
+	if err := b.Check("ann", home, now); err != nil {
+		t.Errorf("where she has logged in before: %v", err)
+	}
+	for _, other := range []string{"bob", "", "ANN"} {
+		if err := b.Check(other, away, now); err != nil {
+			t.Errorf("%q: %v", other, err)
+		}
+	}
+	if err := b.Check("ann", away, now.Add(time.Minute)); err != nil {
+		t.Errorf("after the wait: %v", err)
+	}
+	for range 30 { // a name that nobody has is no different
+		b.Failed("ghost", now)
+	}
+	if b.Check("ghost", away, now) == nil {
+		t.Error("an unknown name can be tried for ever")
+	}
+	b.Succeeded("ann", home, now)
+	if err := b.Check("ann", away, now); err != nil {
+		t.Errorf("after a success: %v", err)
+	}
+	for n := range homes + 100 {
+		b.Succeeded("ann", netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), now)
+		b.Failed(strconv.Itoa(n), now)
+	}
+	if len(b.home) > homes || len(b.fails.of) > 65536 {
+		t.Errorf("%d addresses and %d names remembered", len(b.home), len(b.fails.of))
 	}
 }
 

@@ -31,6 +31,8 @@ type Budget struct {
 type Source interface {
 	// Low says that the slice has fallen below its mark. It must not block.
 	Low()
+	// Dry says that Try found too little. It must not block.
+	Dry()
 	// More waits until n bytes can be spent, or says why they cannot: that ends
 	// the test. It may block a stream, so it has to bound its wait.
 	More(n int) error
@@ -143,7 +145,7 @@ func (b *Budget) Try(n int) bool {
 		left := b.left.Load()
 		if left < int64(n) {
 			if b.source != nil {
-				b.source.Low()
+				b.source.Dry()
 			}
 			return false
 		}
@@ -252,14 +254,19 @@ type ExceededError struct {
 	Word  string    // fixed word, such as "user_daily_quota_exceeded"
 	Text  string    // whose budget
 	Limit uint64    // bytes; 0 where it is not about a number of them
+	Used  uint64    // of it, where that is known
 	Until time.Time // when it may work again; zero when not known
 }
 
 func (e *ExceededError) Error() string {
-	if e.Limit == 0 {
-		return e.Text
+	text := e.Text
+	if e.Limit != 0 {
+		text += fmt.Sprintf(" used up (%d bytes)", e.Limit)
 	}
-	return fmt.Sprintf("%s used up (%d bytes)", e.Text, e.Limit)
+	if !e.Until.IsZero() {
+		text += ", try again after " + e.Until.UTC().Format(time.RFC3339)
+	}
+	return text
 }
 
 // Code returns the fixed word.

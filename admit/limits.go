@@ -23,7 +23,7 @@ type Limits struct {
 // Admit implements Policy.
 func (l *Limits) Admit(_ context.Context, r Request) (*Grant, error) {
 	l.once.Do(func() {
-		l.tests = &Gate{Total: l.Tests, PerAddress: l.TestsPerAddress, Word: TooManyTests, What: "tests"}
+		l.tests = &Gate{Total: l.Tests, PerAddress: l.TestsPerAddress, What: "tests"}
 	})
 	leave, err := l.tests.Enter(r.Peer)
 	if err != nil {
@@ -96,4 +96,16 @@ func Site(a netip.Addr) netip.Addr {
 		}
 	}
 	return a
+}
+
+// Limit is what a field of limits that is n stands for: the default d for 0, no
+// limit, which is 0, for less.
+func Limit(n, d int) int {
+	switch {
+	case n == 0:
+		return d
+	case n < 0:
+		return 0
+	}
+	return n
 }

@@ -20,6 +20,8 @@ type lab struct {
 	self string
 	ref  string // the C program; empty without a compiler
 	perf string // iperf3; empty if not installed
+
+	sonde, asPerf string // whole programs, see programs.go
 }
 
 func newLab() (*lab, error) {
@@ -61,6 +63,7 @@ type contender struct {
 	parse func(out []byte, o options) (figure, error)
 	last  bool // the receiver reports only after the sender has ended
 	tells bool // the sender reports too, before it ends
+	stays bool // the receiver goes on, and reports nothing
 }
 
 // contenders are the programs present, with the one we measure first.
@@ -151,7 +154,13 @@ func (l *lab) once(ctx context.Context, n *network, c contender, b bout, o optio
 	if c.last || c.tells {
 		_ = sender.Wait() // its receiver tells whether it worked
 	}
+	if c.stays {
+		_ = receiver.Process.Signal(os.Interrupt)
+	}
 	werr := receiver.Wait()
+	if c.stays {
+		werr = nil // it was interrupted
+	}
 	if !c.last && !c.tells {
 		_ = sender.Process.Kill()
 		_ = sender.Wait() // killed

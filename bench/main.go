@@ -32,6 +32,8 @@ type options struct {
 	warm   time.Duration
 	nets   []string
 	calm   bool // wait for a quiet machine
+
+	programs bool // whole programs instead of the data plane alone
 }
 
 func main() {
@@ -51,6 +53,7 @@ func main() {
 	flag.DurationVar(&o.time, "time", 800*time.Millisecond, "time measured in one run")
 	flag.DurationVar(&o.warm, "warm", 300*time.Millisecond, "time before that")
 	flag.BoolVar(&o.calm, "calm", true, "wait for a quiet machine before each run and repeat disturbed runs")
+	flag.BoolVar(&o.programs, "programs", false, "compare whole programs: sonde and iperf3, each way round, and sonde's rperf")
 	flag.Parse()
 	var err error
 	if o.only, err = regexp.Compile(*only); err != nil || flag.NArg() > 0 || o.rounds < 1 || o.time <= 0 {
@@ -73,6 +76,11 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer lab.close()
+	if o.programs {
+		if err := lab.build(); err != nil {
+			return err
+		}
+	}
 	fmt.Print(setup(lab))
 	for _, name := range o.nets {
 		n, err := openNetwork(name)

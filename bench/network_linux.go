@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,10 +12,13 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // A network is where a pair of processes meets: loopback, or two namespaces
-// that are joined by a veth pair of MTU 1500.
+// that are joined by a veth pair of MTU 1500. In namespaces of our own the routes ask
+// for cubic, for programs that cannot be told; to make it the default of a namespace
+// the machine would have to allow it to all.
 type network struct {
 	name             string
 	addr             netip.Addr // of the receiver
@@ -24,37 +28,96 @@ type network struct {
 func openNetwork(name string) (*network, error) {
 	switch name {
 	case "lo":
-		return &network{name: name, addr: netip.MustParseAddr("127.0.0.1"), receiver: -1, sender: -1}, nil
+		return openLoopback()
 	case "veth":
 		return openVeth()
 	}
 	return nil, fmt.Errorf("%q is neither lo nor veth", name)
 }
 
-// openVeth makes two namespaces without names: they vanish with their last
-// process and this program.
-func openVeth() (*network, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	home, err := netns.Get()
+// openLoopback takes the loopback of a namespace for both ends, or without root
+// that of this one.
+func openLoopback() (*network, error) {
+	n := &network{name: "lo", addr: netip.MustParseAddr("127.0.0.1"), receiver: -1, sender: -1}
+	err := apart(func() (err error) {
+		if n.receiver, err = namespace(); err != nil {
+			return err
+		}
+		n.sender = n.receiver
+		return errors.Join(up("lo"), routeCubic("lo", "127.0.0.1/32", unix.RTN_LOCAL, unix.RT_TABLE_LOCAL))
+	})
+	if errors.Is(err, os.ErrPermission) {
+		fmt.Fprintln(os.Stderr, "bench: not root: what cannot be told to use cubic uses the default of this machine")
+		return n, nil
+	}
 	if err != nil {
-		return nil, err
-	}
-	defer home.Close()
-	defer netns.Set(home)
-	n := &network{name: "veth", addr: netip.MustParseAddr("10.99.0.2"), receiver: -1, sender: -1}
-	if n.receiver, err = netns.New(); err != nil {
-		return nil, fmt.Errorf("a namespace (needs root): %w", err)
-	}
-	if n.sender, err = netns.New(); err != nil {
-		n.close()
-		return nil, err
-	}
-	if err := n.join(); err != nil {
 		n.close()
 		return nil, err
 	}
 	return n, nil
+}
+
+func openVeth() (*network, error) {
+	n := &network{name: "veth", addr: netip.MustParseAddr("10.99.0.2"), receiver: -1, sender: -1}
+	err := apart(func() (err error) {
+		if n.receiver, err = namespace(); err != nil {
+			return err
+		}
+		if n.sender, err = namespace(); err != nil {
+			return err
+		}
+		return n.join()
+	})
+	if err != nil {
+		n.close()
+		return nil, err
+	}
+	return n, nil
+}
+
+// apart runs f on a thread that may go to other namespaces, and comes back.
+func apart(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	return errors.Join(f(), netns.Set(home))
+}
+
+// namespace makes a namespace without a name, which vanishes with its last process
+// and this program, and goes there.
+func namespace() (netns.NsHandle, error) {
+	ns, err := netns.New()
+	if err != nil {
+		return -1, fmt.Errorf("a namespace (needs root): %w", err)
+	}
+	return ns, nil
+}
+
+// routeCubic has connections over the route to an address of link, which is there
+// already, use cubic.
+func routeCubic(link, cidr string, kind, table int) error {
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		return err
+	}
+	addr, err := netlink.ParseAddr(cidr)
+	if err != nil {
+		return err
+	}
+	to := &net.IPNet{IP: addr.IP.Mask(addr.Mask), Mask: addr.Mask}
+	scope := netlink.SCOPE_LINK
+	if kind == unix.RTN_LOCAL {
+		scope = netlink.SCOPE_HOST
+	}
+	route := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: to, Src: addr.IP, Scope: scope, Type: kind, Table: table, Congctl: "cubic"}
+	if err := netlink.RouteReplace(route); err != nil {
+		return fmt.Errorf("route to %v: %w", to, err)
+	}
+	return nil
 }
 
 // join lays the cable. The calling thread is in the sender's namespace.
@@ -74,28 +137,35 @@ func (n *network) join() error {
 }
 
 func address(link, cidr string) error {
-	for _, name := range []string{"lo", link} {
-		l, err := netlink.LinkByName(name)
-		if err != nil {
-			return err
-		}
-		if err := netlink.LinkSetUp(l); err != nil {
-			return err
-		}
-		if name == link {
-			ip, ipnet, err := net.ParseCIDR(cidr)
-			if err != nil {
-				return err
-			}
-			if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: ipnet.Mask}}); err != nil {
-				return err
-			}
-		}
+	if err := errors.Join(up("lo"), up(link)); err != nil {
+		return err
 	}
-	return nil
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		return err
+	}
+	addr, err := netlink.ParseAddr(cidr)
+	if err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(l, addr); err != nil {
+		return err
+	}
+	return routeCubic(link, cidr, unix.RTN_UNICAST, unix.RT_TABLE_MAIN)
+}
+
+func up(link string) error {
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(l)
 }
 
 func (n *network) close() {
+	if n.sender == n.receiver {
+		n.sender = -1
+	}
 	for _, h := range []*netns.NsHandle{&n.receiver, &n.sender} {
 		if h.IsOpen() {
 			h.Close()

@@ -33,6 +33,9 @@ func (l *lab) measure(ctx context.Context, n *network, o options) error {
 			continue
 		}
 		cs := l.contenders()
+		if o.programs {
+			cs = l.programs()
+		}
 		results := make(map[string][]outcome)
 		for round := range o.rounds {
 			order := slices.Clone(cs)
@@ -50,6 +53,9 @@ func (l *lab) measure(ctx context.Context, n *network, o options) error {
 		for _, c := range cs {
 			fmt.Println(row(b, c.name, results))
 		}
+	}
+	if o.programs {
+		return nil
 	}
 	if err := l.both(ctx, n, o); err != nil {
 		return err

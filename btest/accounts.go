@@ -1,6 +1,7 @@
 package btest
 
 import (
+	"context"
 	"crypto/rand"
 
 	"github.com/sonde-net/sonde/btest/auth"
@@ -14,10 +15,13 @@ type Account struct {
 	Disabled bool
 }
 
-// Accounts looks up who may log in. It must be safe for concurrent use, and
-// its lookups should take equal time for known and unknown names.
+// Accounts looks up who may log in, for every login anew; false is nobody. An
+// error fails the login and is told to the operator alone. It must be safe for
+// concurrent use, and its lookups should do equal work for known and unknown
+// names; what is left of a difference the server covers by answering at fixed
+// times.
 type Accounts interface {
-	Account(name string) (Account, bool)
+	Account(ctx context.Context, name string) (Account, bool, error)
 }
 
 // AnyName as a name in a List stands for every name that is not in it: with a
@@ -66,10 +70,10 @@ type list struct {
 }
 
 // Account implements Accounts.
-func (l *list) Account(name string) (Account, bool) {
+func (l *list) Account(_ context.Context, name string) (Account, bool, error) {
 	a, ok := l.accounts[name]
 	if !ok && l.any != nil {
-		return l.any.account(name, auth.Decoy(l.secret, name).Salt), true // the same salt on each try
+		return l.any.account(name, auth.Decoy(l.secret, name).Salt), true, nil // the same salt on each try
 	}
-	return a, ok
+	return a, ok, nil
 }

@@ -9,13 +9,7 @@
 package btest
 
 import (
-	"context"
 	"errors"
-	"io"
-	"net"
-	"net/netip"
-	"os"
-	"syscall"
 	"time"
 
 	"github.com/sonde-net/sonde/btest/wire"
@@ -84,32 +78,4 @@ func lower(a, b uint64) uint64 {
 		return b
 	}
 	return a
-}
-
-// addrPort is the address of one end of a connection, never v4-mapped.
-func addrPort(a net.Addr) netip.AddrPort {
-	switch a := a.(type) {
-	case *net.TCPAddr:
-		p := a.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-	case *net.UDPAddr:
-		p := a.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-	}
-	return netip.AddrPort{}
-}
-
-// gone reports whether err only says that the far end is no longer there.
-func gone(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, io.ErrClosedPipe) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED)
-}
-
-// silent reports whether err says that the far end, or the path to it, no
-// longer answers.
-func silent(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) ||
-		errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH) ||
-		errors.Is(err, context.DeadlineExceeded)
 }

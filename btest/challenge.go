@@ -1,6 +1,7 @@
 package btest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -11,15 +12,29 @@ import (
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/btest/auth"
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
 
-// denyTime is how long every failed login waits for its answer, whatever was
-// wrong with it.
-const denyTime = time.Second
+// A server answers a login at fixed times after the message it answers, or when
+// it is busy a multiple of them, so that the time tells nothing of what was
+// looked up for it.
+const (
+	denyTime = time.Second           // the answer to every failed login, whatever was wrong with it
+	keyTime  = 20 * time.Millisecond // the server's key in EC-SRP5
+)
 
 // errDenied is any failed login; from outside all look the same.
-var errDenied = errors.New("login failed")
+var errDenied = errors.New("wrong name or password")
+
+// A denial is a failed login with its reason, for the operator alone.
+type denial struct {
+	reason error
+	ours   bool // the client is not to blame, and need not wait for it
+}
+
+func (d *denial) Error() string   { return d.reason.Error() }
+func (d *denial) Unwrap() []error { return []error{errDenied, d.reason} }
 
 // A visitor is who logged in, and how.
 type visitor struct {
@@ -42,30 +57,37 @@ func (s *Server) challenge(ctx context.Context, ctrl *control, peer netip.AddrPo
 	}
 	defer leave()
 	v := visitor{method: LoginSRP5}
+	var asked time.Time // when the client had said all that decides
 	if s.Auth == AuthMD5 || s.Auth == AuthAuto && s.fallback.wantsMD5(peer.Addr(), time.Now()) {
 		v.method = LoginMD5
-		v.account, err = s.challengeMD5(ctrl)
+		v.account, asked, err = s.challengeMD5(ctx, ctrl, peer)
 	} else {
-		v.account, err = s.challengeSRP5(ctrl, peer)
+		v.account, asked, err = s.challengeSRP5(ctx, ctrl, peer)
 	}
 	s.noteLogin(peer, v, err)
+	now := time.Now()
 	switch {
 	case err == nil:
 		s.backoff.Succeeded(peer.Addr())
+		s.guessed.Succeeded(v.account, peer.Addr(), now)
 	case errors.Is(err, errDenied):
-		s.backoff.Failed(peer.Addr(), time.Now())
+		if d, ok := errors.AsType[*denial](err); !ok || !d.ours {
+			s.backoff.Failed(peer.Addr(), now)
+			s.guessed.Failed(v.account, now)
+		}
 		s.fallback.forget(peer.Addr())
-		s.deny(ctx, ctrl, v.method)
+		s.deny(ctx, ctrl, v.method, asked)
+	case !asked.IsZero():
+		// It made the server work and did not go on: as dear as a wrong password.
+		s.backoff.Failed(peer.Addr(), now)
 	}
 	return v, err
 }
 
-// deny lets some time pass and tells the client, where the protocol has a way:
-// an EC-SRP5 login ends with the close.
-func (s *Server) deny(ctx context.Context, ctrl *control, method string) {
-	select {
-	case <-time.After(denyTime):
-	case <-ctx.Done():
+// deny tells the client some time after it asked, where the protocol has a way: an
+// EC-SRP5 login ends with the close.
+func (s *Server) deny(ctx context.Context, ctrl *control, method string, asked time.Time) {
+	if !pause(ctx, asked, denyTime) {
 		return
 	}
 	if method == LoginMD5 {
@@ -73,80 +95,129 @@ func (s *Server) deny(ctx context.Context, ctrl *control, method string) {
 	}
 }
 
+// pause waits until the next multiple of step after since. It is false if ctx
+// ended before.
+func pause(ctx context.Context, since time.Time, step time.Duration) bool {
+	timer := time.NewTimer(step - time.Since(since)%step)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// account looks name up. An error is why nobody can log in by that name now:
+// the account that comes with it serves to do the same work as for any other.
+func (s *Server) account(ctx context.Context, name string, peer netip.AddrPort) (Account, error) {
+	a, known, err := s.Accounts.Account(ctx, name)
+	switch {
+	case err != nil:
+		s.Log.Error("look up a user", "peer", peer, "err", err)
+		return Account{}, &denial{reason: err, ours: true}
+	case !known:
+		return Account{}, errDenied
+	case a.Disabled:
+		return a, &denial{reason: errors.New("the user is disabled")}
+	}
+	if err := s.guessed.Check(name, peer.Addr(), time.Now()); err != nil {
+		return a, &denial{reason: err}
+	}
+	return a, nil
+}
+
 // challengeMD5 runs the login of RouterOS before 6.43.
-func (s *Server) challengeMD5(ctrl *control) (name string, err error) {
+func (s *Server) challengeMD5(ctx context.Context, ctrl *control, peer netip.AddrPort) (name string, asked time.Time, err error) {
 	var challenge [16]byte
 	rand.Read(challenge[:])
 	b, _ := wire.Reply{Verdict: wire.WantMD5}.AppendBinary(nil)
 	if err := ctrl.write("MD5 challenge", append(b, challenge[:]...)); err != nil {
-		return "", err
+		return "", asked, err
 	}
 	if b, err = ctrl.read("login", wire.ResponseLen); err != nil {
-		return "", err
+		return "", asked, err
 	}
+	asked = time.Now()
 	r, err := wire.ParseResponse(b)
 	if err != nil {
-		return "", err
+		return "", asked, err
 	}
-	a, known := s.Accounts.Account(r.Name)
+	a, denied := s.account(ctx, r.Name, peer)
 	password := ""
-	known = known && !a.Disabled && a.Password != nil
-	if a.Password != nil {
+	switch {
+	case a.Password != nil:
 		password = *a.Password
+	case denied == nil:
+		denied = &denial{reason: errors.New("the user may not log in by MD5")}
 	}
-	if !auth.CheckMD5(password, known, challenge, r.Hash) {
-		return r.Name, errDenied
+	if !auth.CheckMD5(password, denied == nil, challenge, r.Hash) {
+		return r.Name, asked, cmp.Or(denied, errDenied)
 	}
-	return r.Name, nil
+	return r.Name, asked, nil
 }
 
 // challengeSRP5 runs the login of RouterOS from 6.43 on. Unknown and disabled
 // users go through all of it and fail at its end.
-func (s *Server) challengeSRP5(ctrl *control, peer netip.AddrPort) (name string, err error) {
+func (s *Server) challengeSRP5(ctx context.Context, ctrl *control, peer netip.AddrPort) (name string, asked time.Time, err error) {
 	if err := ctrl.reply(wire.Reply{Verdict: wire.WantSRP5}); err != nil {
-		return "", err
+		return "", asked, err
 	}
 	b, err := ctrl.readFrame("client key")
 	if err != nil {
-		if s.Auth == AuthAuto && gone(err) {
+		if s.Auth == AuthAuto && sock.IsGone(err) {
 			s.fallback.hungUp(peer.Addr(), time.Now())
 			s.Log.Info("hung up on EC-SRP5: MD5 is offered next time", "peer", peer)
 		}
-		return "", err
+		return "", asked, err
 	}
+	came := time.Now()
 	m, err := wire.ParseClientKey(b)
 	if err != nil {
-		return "", err
+		return "", asked, err
 	}
-	decoy := auth.Decoy(s.decoys, m.Name) // for every name: equal work
-	a, known := s.Accounts.Account(m.Name)
-	if !known || a.Record == (auth.Record{}) {
-		a.Record, known = decoy, false
-	}
-	role, err := auth.NewServer(a.Record, known && !a.Disabled, rand.Reader)
+	asked = came // from here on it has made us work
+	role, key, denied, err := s.answerKey(ctx, m, peer)
 	if err != nil {
-		return m.Name, err
+		return m.Name, asked, err
 	}
-	key, err := role.Key(m)
-	if err != nil {
-		return m.Name, err
+	if !pause(ctx, came, keyTime) {
+		return m.Name, asked, context.Cause(ctx)
 	}
-	b, _ = key.AppendBinary(nil)
-	if err := ctrl.write("server key", wire.AppendFrame(nil, b)); err != nil {
-		return m.Name, err
+	if err := ctrl.write("server key", key); err != nil {
+		return m.Name, asked, err
 	}
-	b, err = ctrl.readFrame("client confirmation")
-	if err != nil {
-		return m.Name, err
+	if b, err = ctrl.readFrame("client confirmation"); err != nil {
+		return m.Name, asked, err
 	}
+	asked = time.Now()
 	if len(b) != wire.ConfirmLen {
-		return m.Name, errDenied
+		return m.Name, asked, cmp.Or(denied, errDenied)
 	}
 	confirm, ok := role.Check([wire.ConfirmLen]byte(b))
 	if !ok {
-		return m.Name, errDenied
+		return m.Name, asked, cmp.Or(denied, errDenied)
 	}
-	return m.Name, ctrl.write("server confirmation", wire.AppendFrame(nil, confirm[:]))
+	return m.Name, asked, ctrl.write("server confirmation", wire.AppendFrame(nil, confirm[:]))
+}
+
+// answerKey is the server's part of an EC-SRP5 login up to its key, in a frame;
+// denied is why it will fail in the end.
+func (s *Server) answerKey(ctx context.Context, m wire.ClientKey, peer netip.AddrPort) (role *auth.Server, key []byte, denied, err error) {
+	decoy := auth.Decoy(s.Decoys, m.Name) // for every name: equal work
+	a, denied := s.account(ctx, m.Name, peer)
+	if a.Record == (auth.Record{}) {
+		a.Record, denied = decoy, cmp.Or(denied, error(&denial{reason: errors.New("the user may not log in by EC-SRP5")}))
+	}
+	if role, err = auth.NewServer(a.Record, denied == nil, rand.Reader); err != nil {
+		return nil, nil, denied, err
+	}
+	answer, err := role.Key(m)
+	if err != nil {
+		return nil, nil, denied, err
+	}
+	b, _ := answer.AppendBinary(nil)
+	return role, wire.AppendFrame(nil, b), denied, nil
 }
 
 // noteLogin tells the outcome of a login.
@@ -167,13 +238,11 @@ func (s *Server) noteLogin(peer netip.AddrPort, v visitor, err error) {
 func reason(err error) string {
 	var refused *admit.RefusedError
 	switch {
-	case errors.Is(err, errDenied):
-		return "wrong name or password"
 	case errors.As(err, &refused):
 		return refused.Error()
-	case gone(err):
+	case sock.IsGone(err):
 		return "client hung up"
-	case silent(err):
+	case sock.IsSilent(err):
 		return "client went silent"
 	}
 	return err.Error()

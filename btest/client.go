@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -33,6 +31,7 @@ type Client struct {
 	Account     string           // to log in with, if the server asks
 	Password    string
 	Interval    time.Duration // between results; 0 means 1s
+	EachStream  bool          // an Interval for each of several streams, too
 	Latency     bool          // probe round trips beside the test: echoes, or connections to the server's port
 
 	ConnectTime  time.Duration    // for the TCP connection; 0 means 3s
@@ -40,6 +39,7 @@ type Client struct {
 	Dial         DialFunc         // nil means the system's network
 	ListenPacket ListenPacketFunc // nil means the system's network
 	Counters     *admit.Counters  // live, may be shared; may be nil
+	Budget       *admit.Budget    // bytes of payload that the test may move; nil never ends
 	Log          *slog.Logger     // nil means none
 	Trace        Trace            // sees the messages of the TCP connections; may be nil
 }
@@ -49,7 +49,7 @@ type Client struct {
 func (c *Client) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if _, _, err := splitTarget(c.Target); err != nil {
+	if _, _, err := sock.SplitTarget(c.Target, wire.DefaultPort); err != nil {
 		errs = append(errs, err)
 	}
 	if c.Direction > result.Both {
@@ -74,30 +74,4 @@ func (c *Client) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// splitTarget splits host and port; the port is the protocol's if there is none.
-func splitTarget(target string) (host, port string, err error) {
-	if a, err := netip.ParseAddr(target); err == nil { // an IPv6 address without brackets
-		return a.String(), strconv.Itoa(wire.DefaultPort), nil
-	}
-	host, port, err = net.SplitHostPort(target)
-	var missing *net.AddrError
-	if errors.As(err, &missing) && missing.Err == "missing port in address" {
-		host, port, err = net.SplitHostPort(net.JoinHostPort(trimBrackets(target), strconv.Itoa(wire.DefaultPort)))
-	}
-	if err != nil || host == "" {
-		return "", "", fmt.Errorf("target %q: want HOST or HOST:PORT, with an IPv6 address in brackets before a port", target)
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "", "", fmt.Errorf("target %q: port %q is not a number from 1 to 65535", target, port)
-	}
-	return host, port, nil
-}
-
-func trimBrackets(s string) string {
-	if len(s) > 1 && s[0] == '[' && s[len(s)-1] == ']' {
-		return s[1 : len(s)-1]
-	}
-	return s
 }

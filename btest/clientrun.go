@@ -7,9 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/sonde-net/sonde/btest/wire"
@@ -74,7 +72,7 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 	if err := c.Validate(); err != nil {
 		return result.End{}, &result.Error{Word: result.CodeUsage, Err: err}
 	}
-	host, port, _ := splitTarget(c.Target)
+	host, port, _ := sock.SplitTarget(c.Target, wire.DefaultPort)
 	c.target = net.JoinHostPort(host, port)
 	sampling, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
@@ -127,35 +125,12 @@ func (c *clientRun) dial(ctx context.Context, target string) (net.Conn, error) {
 	defer cancel()
 	conn, err := dial(within, network, target)
 	if err != nil {
-		return nil, c.unreachable(ctx, target, limit, err)
+		return nil, sock.Unreachable(ctx, err, target, limit, "enable it on the router: /tool/bandwidth-server set enabled=yes")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next++
 	return traced(conn, c.Trace, c.next), nil
-}
-
-// unreachable says why a connection could not be made and what to try.
-func (c *clientRun) unreachable(ctx context.Context, target string, limit time.Duration, err error) error {
-	var name *net.DNSError
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return &result.Error{Word: result.CodeRefused, Text: "connection refused",
-			Hint: "enable it on the router: /tool/bandwidth-server set enabled=yes"}
-	case errors.As(err, &name):
-		return &result.Error{Word: result.CodeUnreachable, Text: name.Err + ": " + strconv.Quote(name.Name), Hint: "check the name, or give an address"}
-	case errors.Is(err, context.DeadlineExceeded) || silent(err) || isTimeout(err):
-		return &result.Error{Word: result.CodeUnreachable, Text: fmt.Sprintf("no answer within %v", limit),
-			Hint: "is a server running there, and does a firewall let TCP port " + portOf(target) + " in?"}
-	}
-	return &result.Error{Word: result.CodeUnreachable, Err: err}
-}
-
-func portOf(target string) string {
-	_, port, _ := net.SplitHostPort(target)
-	return port
 }
 
 func isTimeout(err error) bool {
@@ -186,7 +161,7 @@ func (c *clientRun) handshake(ctrl *control) (wire.Reply, string, error) {
 func readHello(ctrl *control) error {
 	b, err := ctrl.read("hello", wire.HelloLen)
 	if err != nil {
-		if gone(err) {
+		if sock.IsGone(err) {
 			return &result.Error{Word: result.CodeRefused, Text: "the server closed the connection at once",
 				Hint: "it may be full, or allow other addresses only"}
 		}
@@ -200,7 +175,7 @@ func readHello(ctrl *control) error {
 
 // closedEarly explains a server that closes on the command.
 func (c *clientRun) closedEarly(err error) error {
-	if gone(err) {
+	if sock.IsGone(err) {
 		return &result.Error{Word: result.CodeRefused, Text: "the server closed the connection when it was told what to test",
 			Hint: "it may be full, or not know this kind of test"}
 	}
@@ -275,9 +250,9 @@ func (c *clientRun) upSize(server netip.AddrPort) int {
 func (c *clientRun) newTest(conn net.Conn, method string) *test {
 	b := result.Begin{
 		Head: c.head, Transport: result.TCP, Direction: c.Direction, Target: c.target,
-		Peer: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()),
+		Peer: sock.AddrPort(conn.RemoteAddr()), Local: sock.AddrPort(conn.LocalAddr()),
 		Streams: max(1, c.Connections), DownRate: c.DownRate, UpRate: c.UpRate,
-		Duration: c.Duration, Login: method,
+		Duration: c.Duration, Login: method, Idle: c.watch.IdleDelay(),
 	}
 	b.Time = time.Now()
 	size := c.upSize(b.Peer)
@@ -292,8 +267,8 @@ func (c *clientRun) newTest(conn net.Conn, method string) *test {
 	c.sink.Put(b)
 	return &test{
 		head: c.head, sink: c.sink, log: c.log, direction: c.Direction, zeros: !c.Random,
-		size: size, rate: c.UpRate, farRate: uint64(carried(c.DownRate)), interval: c.Interval, duration: c.Duration,
-		connections: max(1, c.Connections), counters: c.Counters, load: &c.load,
+		size: size, rate: c.UpRate, farRate: uint64(carried(c.DownRate)), interval: c.Interval, each: c.EachStream, duration: c.Duration,
+		connections: max(1, c.Connections), counters: c.Counters, budget: c.Budget, load: &c.load,
 	}
 }
 
@@ -308,7 +283,7 @@ func (c *clientRun) place(ctx context.Context, err error) error {
 	e, ok := errors.AsType[*result.Error](err)
 	if !ok {
 		word := result.CodeProtocol
-		if silent(err) || isTimeout(err) {
+		if sock.IsSilent(err) || isTimeout(err) {
 			word = result.CodeUnreachable
 		}
 		e = &result.Error{Word: word, Err: err}

@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -18,7 +19,7 @@ func (c *clientRun) runTCP(ctx context.Context, t *test, conn net.Conn, token wi
 	}
 	p.add(first)
 	if c.Connections > 1 {
-		target := addrPort(conn.RemoteAddr()).String()
+		target := sock.AddrPort(conn.RemoteAddr()).String()
 		t.wg.Go(func() { c.joinAll(t.ctx, p, target, token) })
 	}
 	return t.run(p), nil

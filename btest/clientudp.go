@@ -19,14 +19,14 @@ func (c *clientRun) runUDP(ctx context.Context, t *test, ctrl *control, release 
 	port, err := readPort(ctrl)
 	var conns []sock.PacketConn
 	if err == nil {
-		conns, err = c.openPorts(ctx, t, addrPort(ctrl.conn.LocalAddr()).Addr(), port)
+		conns, err = c.openPorts(ctx, t, sock.AddrPort(ctrl.conn.LocalAddr()).Addr(), port)
 	}
 	if err != nil {
 		ctrl.conn.Close()
 		return result.End{}, err
 	}
 	release()
-	to := netip.AddrPortFrom(addrPort(ctrl.conn.RemoteAddr()).Addr(), port)
+	to := netip.AddrPortFrom(sock.AddrPort(ctrl.conn.RemoteAddr()).Addr(), port)
 	return newUDPPhase(t, ctrl.conn, conns, to, len(conns)).run(), nil
 }
 

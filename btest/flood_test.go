@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/testmemory"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -73,6 +74,35 @@ func TestFloodOfLogins(t *testing.T) {
 	server.awaitIdle(t, 5*time.Second)
 	if err := (&Client{Target: server.addr, Duration: 100 * time.Millisecond, Account: "test", Password: "secret", DownRate: 1e6}).Run(t.Context(), result.Discard); err != nil {
 		t.Errorf("after the flood: %v", err)
+	}
+}
+
+// TestHalfLogins: many who begin a login each from an address of its own, and do
+// not go on, keep nobody out and cost little.
+func TestHalfLogins(t *testing.T) {
+	needLoopbacks(t)
+	const command = "01 02 01 00 0080 0000 00000000 00000000"
+	s := &Server{Accounts: users(), Auth: AuthSRP5, LoginsPerAddress: -1}
+	each := testmemory.PerClient(t, s.Serve, 200, func(_ int, c net.Conn) []io.Closer {
+		h := &hand{c, t}
+		h.expect("01 00 00 00")
+		h.say(command)
+		h.expect("03 00 00 00")
+		return nil
+	})
+	if each > 32<<10 {
+		t.Errorf("a login that is begun costs %d bytes", each)
+	}
+	server := serve(t, "127.0.0.1", &Server{Accounts: users(), Auth: AuthSRP5})
+	for host := range 100 {
+		for range 8 {
+			h := from(t, fmt.Sprintf("127.0.2.%d", 1+host), server.addr)
+			h.say(command)
+			h.expect("03 00 00 00")
+		}
+	}
+	if err := (&Client{Target: server.addr, Duration: 100 * time.Millisecond, Account: "test", Password: "secret", DownRate: 1e6}).Run(t.Context(), result.Discard); err != nil {
+		t.Errorf("beside 800 logins that are begun: %v", err)
 	}
 }
 

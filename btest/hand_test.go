@@ -13,6 +13,7 @@ import (
 
 	"github.com/sonde-net/sonde/btest/auth"
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/sock"
 )
 
 // A hand is a client that a test plays by hand, byte by byte.
@@ -95,7 +96,7 @@ func (h *hand) expectClose() (before []byte) {
 	h.t.Helper()
 	h.SetReadDeadline(time.Now().Add(15 * time.Second))
 	before, err := io.ReadAll(h)
-	if err != nil && !gone(err) {
+	if err != nil && !sock.IsGone(err) {
 		h.t.Fatalf("the server has not closed: %v", err)
 	}
 	return before

@@ -61,17 +61,14 @@ func (p *tcpPhase) lane(c net.Conn) (*lane, error) {
 		return nil, err
 	}
 	l := &lane{conn: conn}
-	l.recv = &stream.TCPReceiver{Conn: conn}
-	if p.receives() {
-		l.recv.Budget, l.recv.Limit = p.budget.In(), p.intake
-	}
+	l.recv = &stream.TCPReceiver{Conn: conn, Budget: p.budget.In(), Limit: p.intake}
 	if p.mayHoldStatus() {
 		l.recv.Scan = p.scanner(l)
 	}
 	// Without these the system's own, longer, times hold: not worth failing.
 	_ = conn.SetUserTimeout(silenceTime)
 	if p.transmits() {
-		l.sender = &stream.TCPSender{Conn: conn, Block: p.block, Limit: p.limit, Budget: p.budget.Out()}
+		l.sender = &stream.TCPSender{Conn: conn, Block: p.block, Ring: p.ring, Limit: p.limit, Budget: p.budget.Out()}
 		if p.sendsStatuses() {
 			l.insert = make(chan []byte, 4)
 			l.sender.Insert = l.insert
@@ -114,7 +111,7 @@ func (p *tcpPhase) start(l *lane) {
 		p.sending.Go(func() {
 			err := l.sender.Run(ctx)
 			sent <- err
-			if gone(err) {
+			if sock.IsGone(err) {
 				select {
 				case <-received: // it has the verdict
 					return
@@ -130,7 +127,7 @@ func (p *tcpPhase) start(l *lane) {
 		err := l.recv.Run(p.hear)
 		close(received)
 		end()
-		if other := <-sent; gone(err) && silent(other) {
+		if other := <-sent; sock.IsGone(err) && sock.IsSilent(other) {
 			err = other
 		}
 		if err != nil {
@@ -144,7 +141,7 @@ func (p *tcpPhase) ended(l *lane, err error) {
 	if errors.Is(err, io.EOF) {
 		err = errPeerClosed
 	}
-	if lost := gone(err) || errors.Is(err, errPeerClosed) || silent(err); !lost || l.first {
+	if lost := sock.IsGone(err) || errors.Is(err, errPeerClosed) || sock.IsSilent(err); !lost || l.first {
 		p.stop(err)
 		return
 	}

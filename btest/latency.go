@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/internal/rtt"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -25,7 +26,7 @@ func (c *clientRun) probeIdle(ctx context.Context, conn net.Conn) {
 	}
 	look, cancel := context.WithTimeout(ctx, pickTime)
 	defer cancel()
-	p, err := rtt.Pick(look, addrPort(conn.LocalAddr()).Addr(), addrPort(conn.RemoteAddr()), rtt.DialFunc(c.Dial))
+	p, err := rtt.Pick(look, sock.AddrPort(conn.LocalAddr()).Addr(), sock.AddrPort(conn.RemoteAddr()), rtt.DialFunc(c.Dial))
 	if err != nil {
 		c.log.Debug("latency is not probed", "err", err)
 		return

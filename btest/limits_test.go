@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -136,7 +137,7 @@ func TestPolicy(t *testing.T) {
 	for _, login := range []string{LoginNone, LoginMD5, LoginSRP5} {
 		t.Run(login, func(t *testing.T) {
 			t.Parallel()
-			policy := &granting{refuse: &admit.RefusedError{Word: admit.TooManyTests, Text: "enough for today"}}
+			policy := &granting{refuse: &admit.RefusedError{Word: admit.TooManyConnections, Text: "enough for today"}}
 			s := &Server{Policy: policy}
 			c := &Client{Direction: result.Up, Connections: 7, Duration: time.Second}
 			want := admit.Request{Protocol: Protocol, Peer: netip.MustParseAddr("127.0.0.1"), Receive: true, Streams: 7}
@@ -155,7 +156,10 @@ func TestPolicy(t *testing.T) {
 			if result.CodeOf(err) != code {
 				t.Errorf("refused: %v, code %q, want %q", err, result.CodeOf(err), code)
 			}
-			if len(policy.asked) != 1 || policy.asked[0] != want {
+			if len(policy.asked) == 1 {
+				want.Run = policy.asked[0].Run // fresh for each
+			}
+			if len(policy.asked) != 1 || want.Run == "" || !reflect.DeepEqual(policy.asked[0], want) {
 				t.Errorf("asked %+v, want %+v", policy.asked, want)
 			}
 			if runs := server.events.of(); len(runs) > 0 {
@@ -166,6 +170,9 @@ func TestPolicy(t *testing.T) {
 				t.Errorf("after the refusal: %v", err)
 			}
 			server.awaitIdle(t, 5*time.Second)
+			if id := server.events.of()[0].id; string(id) != policy.asked[1].Run {
+				t.Errorf("run %s, asked for %+v", id, policy.asked)
+			}
 			if policy.settled != 1 || policy.received == 0 {
 				t.Errorf("settled %d times, %d bytes", policy.settled, policy.received)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sonde-net/sonde/btest/auth"
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -135,7 +136,7 @@ func (c *Client) outcome(ctrl *control, method string) (wire.Reply, string, erro
 
 // hungUp turns a close in the middle of a login into what it means.
 func (c *Client) hungUp(method string, err error) error {
-	if gone(err) {
+	if sock.IsGone(err) {
 		return c.denied(method, "")
 	}
 	return err

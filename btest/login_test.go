@@ -1,6 +1,8 @@
 package btest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,10 +17,10 @@ import (
 // closed are accounts of which one is disabled.
 type closed struct{ Accounts }
 
-func (c closed) Account(name string) (Account, bool) {
-	a, ok := c.Accounts.Account(strings.TrimSuffix(name, "-closed"))
+func (c closed) Account(ctx context.Context, name string) (Account, bool, error) {
+	a, ok, err := c.Accounts.Account(ctx, strings.TrimSuffix(name, "-closed"))
 	a.Disabled = strings.HasSuffix(name, "-closed")
-	return a, ok
+	return a, ok, err
 }
 
 // failure is what a client that may not log in sees, and when.
@@ -56,7 +58,11 @@ func TestFailuresLookAlike(t *testing.T) {
 					t.Fatalf("%d notes of 6 logins", len(notes))
 				}
 				for _, n := range notes {
-					if n.Code != result.NoteAuthFailure || n.Login == nil || n.Login.Reason != "wrong name or password" || n.Login.Method != string(method) {
+					want := "wrong name or password"
+					if n.Login.Account == "test-closed" {
+						want = "the user is disabled"
+					}
+					if n.Code != result.NoteAuthFailure || n.Login == nil || n.Login.Reason != want || n.Login.Method != string(method) {
 						t.Errorf("note %+v, %+v", n, n.Login)
 					}
 				}
@@ -236,5 +242,140 @@ func TestLongNames(t *testing.T) {
 				t.Errorf("%d bytes by %s: %v, want exit code %d", tt.n, tt.auth, err, tt.code)
 			}
 		})
+	}
+}
+
+// slow are accounts whose lookup takes as long as the name says, or fails.
+type slow struct{ Accounts }
+
+func (s slow) Account(ctx context.Context, name string) (Account, bool, error) {
+	name, long, _ := strings.Cut(name, "+")
+	if long == "broken" {
+		return Account{}, false, errors.New("the disk is full")
+	}
+	d, _ := time.ParseDuration(long)
+	time.Sleep(d)
+	return s.Accounts.Account(ctx, name)
+}
+
+// TestAnswersAtFixedTimes: how long a lookup takes does not show, nor does one
+// that fails. The clock of the bubble is exact.
+func TestAnswersAtFixedTimes(t *testing.T) {
+	t.Parallel()
+	for _, method := range []Auth{AuthMD5, AuthSRP5} {
+		inBubble(t, &Server{Accounts: slow{users()}, Auth: method}, func(t *testing.T, b *bubble) {
+			took := map[time.Duration]bool{}
+			for _, name := range []string{"test+0s", "test+3ms", "ghost+0s", "ghost+15ms", "test+broken"} {
+				b.backoff.Succeeded(localAddr(testAddr).Addr())
+				start := time.Now()
+				b.fail(t, method, name, "wrong")
+				took[time.Since(start).Round(100*time.Microsecond)] = true
+			}
+			if len(took) != 1 {
+				t.Errorf("%s: failures take %v", method, took)
+			}
+			b.backoff.Succeeded(localAddr(testAddr).Addr())
+			for range 10 { // a store that fails is not the client's fault
+				b.fail(t, method, "test+broken", "secret")
+			}
+			if err := b.backoff.Check(localAddr(testAddr).Addr(), time.Now()); err != nil {
+				t.Errorf("%s: %v", method, err)
+			}
+			notes := b.events.logins()
+			if last := notes[len(notes)-1]; last.Login.Reason != "the disk is full" {
+				t.Errorf("the operator reads %+v", last)
+			}
+		})
+	}
+}
+
+// TestAccountBackoff: one account's password cannot be guessed from many
+// addresses at their speed, its user is not locked out of where they are, and
+// from outside a login that has to wait is one with a wrong password.
+func TestAccountBackoff(t *testing.T) {
+	t.Parallel()
+	inBubble(t, &Server{Accounts: users(), Auth: AuthSRP5}, func(t *testing.T, b *bubble) {
+		here := localAddr(testAddr).Addr()
+		try := func(password string) error {
+			b.backoff.Succeeded(here) // as if from another address each time
+			c := &Client{Target: b.addr, Account: "test", Password: password, Duration: time.Second, DownRate: 1e5,
+				Dial: b.client.DialContext, ListenPacket: b.client.ListenPacket}
+			return c.Run(t.Context(), result.Discard)
+		}
+		for range 27 {
+			exitCode(t, try("wrong"), 4)
+		}
+		wrong := try("wrong")
+		if err := try("secret"); err == nil || err.Error() != wrong.Error() {
+			t.Errorf("the right password is %v, a wrong one %v", err, wrong)
+		}
+		time.Sleep(time.Minute)
+		if err := try("secret"); err != nil {
+			t.Errorf("a minute later: %v", err)
+		}
+		for range 30 {
+			exitCode(t, try("wrong"), 4)
+		}
+		if err := try("secret"); err != nil {
+			t.Errorf("from where the user has been: %v", err)
+		}
+	})
+}
+
+// TestGivenUpLoginsCount: to make the server work for an EC-SRP5 login and not go
+// on costs an address as much as a wrong password.
+func TestGivenUpLoginsCount(t *testing.T) {
+	t.Parallel()
+	inBubble(t, &Server{Accounts: users(), Auth: AuthSRP5}, func(t *testing.T, b *bubble) {
+		role, err := auth.NewClient("test", "", zeroes{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, _ := role.Key().AppendBinary(nil)
+		for range 6 {
+			h := b.greet(t)
+			h.say("01 02 01 00 0080 0000 00000000 00000000")
+			h.expect("03 00 00 00")
+			h.Write(wire.AppendFrame(nil, key))
+			h.hear(50)
+			h.Close()
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err := b.backoff.Check(localAddr(testAddr).Addr(), time.Now()); err == nil {
+			t.Error("six logins were given up, and the address need not wait")
+		}
+	})
+}
+
+// TestEqualWork: a login by an unknown name, a disabled user and a wrong password
+// allocate the same, which is a proxy for doing the same.
+func TestEqualWork(t *testing.T) {
+	s := &Server{Accounts: closed{users()}, Auth: AuthSRP5}
+	s.prepare()
+	peer := localAddr(testAddr)
+	work := map[string]float64{}
+	for _, name := range []string{"test", "ghost", "test-closed"} {
+		role, err := auth.NewClient(name, "wrong", zeroes{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := role.Key()
+		name := key.Name
+		work[name] = testing.AllocsPerRun(20, func() {
+			server, _, _, err := s.answerKey(t.Context(), key, peer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := server.Check([wire.ConfirmLen]byte{}); ok {
+				t.Fatal("let in")
+			}
+		})
+	}
+	// The two kinds of denial are a small value each.
+	if d := work["ghost"] - work["test"]; d < -2 || d > 2 {
+		t.Errorf("allocations: %v", work)
+	}
+	if d := work["test-closed"] - work["test"]; d < -2 || d > 2 {
+		t.Errorf("allocations: %v", work)
 	}
 }

@@ -27,7 +27,7 @@ func TestMatrix(t *testing.T) {
 						t.Run(fmt.Sprintf("%s/%v/%s/%s/%d", transport, d, host, login, n), func(t *testing.T) {
 							t.Parallel()
 							c := &Client{UDP: udp, Direction: d, Connections: n, DownRate: rate, UpRate: rate,
-								Duration: 2200 * time.Millisecond, Interval: time.Second}
+								Duration: 2700 * time.Millisecond, Interval: time.Second}
 							testCombination(t, host, login, c)
 						})
 					}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/stat"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -19,12 +20,13 @@ type meter struct {
 	counters *admit.Counters
 	ways     []*way
 	rtt      func() *result.Delay // round trips since the last interval
+	each     bool                 // intervals of each stream, too
 
 	seq    int
 	start  time.Time
 	before time.Duration // end of the last interval
-	local  mean          // CPU
-	remote mean
+	local  stat.Mean     // CPU
+	remote stat.Mean
 }
 
 // A way is one direction of the test.
@@ -35,6 +37,7 @@ type way struct {
 
 	prev    result.View
 	prevFar result.View
+	streams []result.View // of our end at the last interval
 }
 
 // A snapshot is what our end had counted at a moment, way by way.
@@ -67,8 +70,8 @@ func (m *meter) close(s snapshot, cpu result.CPU) {
 		return
 	}
 	m.seq++
-	m.local.add(cpu.Local)
-	m.remote.add(cpu.Remote)
+	m.local.Add(cpu.Local)
+	m.remote.Add(cpu.Remote)
 	rtt := m.rtt()
 	for n, w := range m.ways {
 		near := result.Sum(s.near[n]...)
@@ -87,8 +90,33 @@ func (m *meter) close(s snapshot, cpu result.CPU) {
 			m.counters.Add(0, mine.Bytes)
 		}
 		m.sink.Put(i)
+		if m.each {
+			w.putStreams(m.sink, i, s.near[n])
+		}
 	}
 	m.before = end
+}
+
+// putStreams puts an interval of each stream, as our end counted it; all is that
+// of all together.
+func (w *way) putStreams(sink result.Sink, all result.Interval, near []result.View) {
+	if len(near) < 2 {
+		return
+	}
+	for n, now := range near {
+		before := result.View{}
+		if n < len(w.streams) {
+			before = w.streams[n]
+		}
+		one, mine := all, now.Sub(before)
+		one.Stream, one.RTT, one.CPU = n, nil, result.CPU{}
+		one.Sent, one.Received = nil, &mine
+		if all.Sent != nil {
+			one.Sent, one.Received = &mine, nil
+		}
+		sink.Put(one)
+	}
+	w.streams = near
 }
 
 // farInterval is what the far end reported since the last interval, or nil.
@@ -111,7 +139,7 @@ func (m *meter) end(s snapshot) result.End {
 	if m.seq == 0 { // nothing was measured
 		return e
 	}
-	e.CPU = result.CPU{Local: m.local.value(), Remote: m.remote.value()}
+	e.CPU = result.CPU{Local: m.local.Value(), Remote: m.remote.Value()}
 	for n, w := range m.ways {
 		t := m.total(w, w.prev)
 		if t.Sent != nil {
@@ -137,26 +165,6 @@ func (m *meter) total(w *way, near result.View) *result.Total {
 		return &result.Total{Sent: &near, Elapsed: m.before}
 	}
 	return &result.Total{Received: &near, Elapsed: m.before}
-}
-
-// A mean is of figures that may be unknown.
-type mean struct {
-	sum float64
-	n   int
-}
-
-func (m *mean) add(v *float64) {
-	if v != nil {
-		m.sum += *v
-		m.n++
-	}
-}
-
-func (m *mean) value() *float64 {
-	if m.n == 0 {
-		return nil
-	}
-	return result.Some(m.sum / float64(m.n))
 }
 
 // reports are the statuses of the far end: what it received, second by second.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/transcript"
 )
 
@@ -117,9 +118,9 @@ func (p *peer) data(ctx context.Context, conns map[int]net.Conn) (*tally, error)
 	wg.Wait()
 	p.tally.Elapsed = time.Since(p.tally.begun)
 	switch err := context.Cause(ctx); {
-	case errors.Is(err, errDone) && p.side == transcript.Client, gone(err) && p.side == transcript.Server:
+	case errors.Is(err, errDone) && p.side == transcript.Client, sock.IsGone(err) && p.side == transcript.Server:
 		return &p.tally, nil
-	case gone(err):
+	case sock.IsGone(err):
 		return &p.tally, fmt.Errorf("the server closed after %v", p.tally.Elapsed)
 	default:
 		return &p.tally, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sonde-net/sonde/btest/auth"
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/transcript"
 )
 
@@ -59,7 +60,7 @@ func (p *peer) run(ctx context.Context) (*tally, error) {
 	connect := func(ctx context.Context, n int) (net.Conn, error) {
 		c, err := p.connect(ctx, n)
 		if err == nil && n == 1 {
-			p.local, p.remote = addrPort(c.LocalAddr()), addrPort(c.RemoteAddr())
+			p.local, p.remote = sock.AddrPort(c.LocalAddr()), sock.AddrPort(c.RemoteAddr())
 		}
 		return c, err
 	}
@@ -260,7 +261,7 @@ func (p *peer) sayPort() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.port = addrPort(c.LocalAddr()).Port()
+	p.port = sock.AddrPort(c.LocalAddr()).Port()
 	return wire.AppendPort(nil, p.port), nil
 }
 

@@ -67,7 +67,7 @@ func (p *portPool) open(ctx context.Context, addr netip.Addr, t *test) (sock.Pac
 			return nil, nil, fmt.Errorf("UDP port %d: %w", port, err)
 		}
 	}
-	return nil, nil, &admit.RefusedError{Word: admit.TooManyTests,
+	return nil, nil, &admit.RefusedError{Word: admit.TooManyConnections,
 		Text: fmt.Sprintf("all UDP ports %d-%d are in use", p.ports.First, p.ports.Last)}
 }
 

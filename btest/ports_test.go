@@ -44,7 +44,7 @@ func TestPortPool(t *testing.T) {
 		t.Errorf("ports %v, want 2001, 2003, 2004", ports)
 	}
 	_, _, err := p.open(t.Context(), addr, &test{})
-	if result.CodeOf(err) != "too_many_tests" || result.ExitCode(err) != 5 {
+	if result.CodeOf(err) != "too_many_connections" || result.ExitCode(err) != 5 {
 		t.Errorf("an empty pool gave %v", err)
 	}
 	frees[1]()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/transcript"
 	"github.com/sonde-net/sonde/result"
 )
@@ -55,7 +56,7 @@ const (
 
 // Validate checks the settings. The error names the value and the way out.
 func (r *Recorder) Validate() error {
-	_, _, err := splitTarget(r.To)
+	_, _, err := sock.SplitTarget(r.To, wire.DefaultPort)
 	return err
 }
 
@@ -76,7 +77,7 @@ func (r *Recorder) Run(ctx context.Context, w io.Writer) error {
 
 // Serve is Run on a listener of the caller's, which it closes.
 func (r *Recorder) Serve(ctx context.Context, l net.Listener, w io.Writer) error {
-	host, port, err := splitTarget(r.To)
+	host, port, err := sock.SplitTarget(r.To, wire.DefaultPort)
 	if err != nil {
 		l.Close()
 		return &result.Error{Word: result.CodeUsage, Err: err}

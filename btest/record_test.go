@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/transcript"
 	"github.com/sonde-net/sonde/result"
 )
@@ -222,7 +224,7 @@ func takenPort(t *testing.T) (net.PacketConn, uint16) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p := addrPort(c.LocalAddr()).Port(); p <= wire.MaxUDPPort {
+		if p := sock.AddrPort(c.LocalAddr()).Port(); p <= wire.MaxUDPPort {
 			return c, p
 		}
 		c.Close()

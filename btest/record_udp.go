@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/transcript"
 )
 
@@ -35,12 +36,12 @@ func newRelay(p *passage, announced uint16, count int) (*relay, error) {
 	if announced == 0 || announced > wire.MaxUDPPort {
 		return nil, &wire.FieldError{Message: "UDP port", Field: "number", Value: uint64(announced)}
 	}
-	server := addrPort(p.server.RemoteAddr())
-	r := &relay{of: p, clientIP: addrPort(p.client.RemoteAddr()).Addr(),
+	server := sock.AddrPort(p.server.RemoteAddr())
+	r := &relay{of: p, clientIP: sock.AddrPort(p.client.RemoteAddr()).Addr(),
 		server: netip.AddrPortFrom(server.Addr(), announced),
 		ports:  make([]*net.UDPConn, count), sender: make([]netip.AddrPort, count)}
 	var err error
-	if r.toClient, err = bindNear(addrPort(p.client.LocalAddr()).Addr(), announced); err != nil {
+	if r.toClient, err = bindNear(sock.AddrPort(p.client.LocalAddr()).Addr(), announced); err != nil {
 		return nil, err
 	}
 	if got := r.announced(); got != announced {
@@ -58,14 +59,14 @@ func newRelay(p *passage, announced uint16, count int) (*relay, error) {
 }
 
 // announced is the port that the client is to send to.
-func (r *relay) announced() uint16 { return addrPort(r.toClient.LocalAddr()).Port() }
+func (r *relay) announced() uint16 { return sock.AddrPort(r.toClient.LocalAddr()).Port() }
 
 // bindNear binds a UDP port, or another one that leaves room for the client's
 // when it is taken.
 func bindNear(ip netip.Addr, port uint16) (*net.UDPConn, error) {
 	c, err := bind(ip, port)
 	for range 20 {
-		if err == nil && addrPort(c.LocalAddr()).Port() <= wire.MaxUDPPort-maxStreams {
+		if err == nil && sock.AddrPort(c.LocalAddr()).Port() <= wire.MaxUDPPort-maxStreams {
 			return c, nil
 		}
 		if err == nil {
@@ -94,7 +95,7 @@ func bind(ip netip.Addr, port uint16) (*net.UDPConn, error) {
 // bindPort binds the socket in the place of the client's k-th port, with mu
 // held or before anybody else knows r.
 func (r *relay) bindPort(k int) error {
-	ip := addrPort(r.of.server.LocalAddr()).Addr()
+	ip := sock.AddrPort(r.of.server.LocalAddr()).Addr()
 	want := int(r.server.Port()) + wire.ClientPort + k
 	if want > 65535 {
 		return fmt.Errorf("UDP port %d: there is none", want)

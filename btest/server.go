@@ -33,15 +33,19 @@ const (
 // lets everybody test, within the default limits. Its fields must not change
 // once it serves.
 type Server struct {
-	Accounts Accounts     // who may log in; nil means that nobody has to
-	Auth     Auth         // how; empty means AuthAuto with Accounts, AuthNone without
+	Accounts Accounts // who may log in; nil means that nobody has to
+	Auth     Auth     // how; empty means AuthAuto with Accounts, AuthNone without
+	// Decoys is the secret that answers for names nobody has are made of. Keep it
+	// as long as the records of Accounts, and the same for all servers that share
+	// them, or names can be told by what changes at a restart. Zero is a new one.
+	Decoys   [32]byte
 	Policy   admit.Policy // what a test may do; nil means &admit.Limits{}
 	UDPPorts PortRange    // the zero PortRange is 2001 to 2100
 
 	// Limits on what comes before a test. 0 means the default, -1 none.
 	Connections           int // open at once, 4096
 	ConnectionsPerAddress int // 512
-	Logins                int // in progress at once, 64
+	Logins                int // in progress at once, 1024: those who only begin hold their places for seconds
 	LoginsPerAddress      int // 8
 
 	Interval     time.Duration    // between results; 0 means 1s
@@ -52,14 +56,16 @@ type Server struct {
 	Trace        Trace            // sees the messages of the TCP connections; may be nil
 
 	once     sync.Once
+	check    sync.Once
+	invalid  error // what Validate said
 	load     load
 	ports    *portPool
 	tokens   tokens
 	conns    admit.Gate
 	logins   admit.Gate
-	backoff  admit.Backoff
+	backoff  admit.Backoff        // of addresses
+	guessed  admit.AccountBackoff // of names
 	fallback fallback
-	decoys   [32]byte // secret of the records that unknown names get
 
 	mu       sync.Mutex // guards sessions and next
 	sessions map[result.ID]*session
@@ -83,25 +89,16 @@ func (s *Server) Validate() error {
 	return errors.Join(append(errs, s.UDPPorts.Validate())...)
 }
 
-// limit is n, or the default d for 0, or none for -1.
-func limit(n, d int) int {
-	switch {
-	case n == 0:
-		return d
-	case n < 0:
-		return 0
-	}
-	return n
-}
-
 func (s *Server) prepare() {
 	s.once.Do(func() {
 		s.ports = newPortPool(s.UDPPorts, func(ctx context.Context, t *test, at netip.AddrPort) (sock.PacketConn, error) {
 			return t.listenPackets(ctx, s.ListenPacket, at)
 		})
-		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
-		s.logins = admit.Gate{Total: limit(s.Logins, 64), PerAddress: limit(s.LoginsPerAddress, 8), Word: admit.TooManyLogins, What: "logins"}
-		rand.Read(s.decoys[:])
+		s.conns = admit.Gate{Total: admit.Limit(s.Connections, 4096), PerAddress: admit.Limit(s.ConnectionsPerAddress, 512)}
+		s.logins = admit.Gate{Total: admit.Limit(s.Logins, 1024), PerAddress: admit.Limit(s.LoginsPerAddress, 8), Word: admit.TooManyLogins, What: "logins"}
+		if s.Decoys == [32]byte{} {
+			rand.Read(s.Decoys[:])
+		}
 		if s.Policy == nil {
 			s.Policy = &admit.Limits{}
 		}
@@ -125,9 +122,10 @@ func (s *Server) prepare() {
 // interruption is the error of those tests. Serve may be called for several
 // listeners at once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	if err := s.Validate(); err != nil {
+	s.check.Do(func() { s.invalid = s.Validate() }) // before prepare fills in defaults
+	if s.invalid != nil {
 		l.Close()
-		return &result.Error{Word: result.CodeUsage, Err: err}
+		return &result.Error{Word: result.CodeUsage, Err: s.invalid}
 	}
 	s.prepare()
 	outside := ctx
@@ -137,29 +135,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer wg.Wait()
 	defer stop(errShutdown)
 	wg.Go(func() { s.load.run(ctx) })
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	for pause := time.Duration(0); ; {
-		conn, err := l.Accept()
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				conn.Close()
-			}
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("btest: listener %v: %w", l.Addr(), err)
-		case err != nil: // such as too many open files: it may pass
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.Log.Warn("accept", "err", err, "retry_in", pause)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
-			continue
-		}
-		pause = 0
-		s.accept(ctx, &wg, conn)
-	}
+	return sock.Accept(ctx, l, Protocol, s.Log, func(conn net.Conn) { s.accept(ctx, &wg, conn) })
 }
 
 // shutdown is what ends the tests of a server that is stopped for a cause. An
@@ -174,7 +150,7 @@ func shutdown(cause error) error {
 
 // accept runs a session for conn, or closes it when there are too many.
 func (s *Server) accept(ctx context.Context, wg *sync.WaitGroup, conn net.Conn) {
-	peer := addrPort(conn.RemoteAddr())
+	peer := sock.AddrPort(conn.RemoteAddr())
 	leave, err := s.conns.Enter(peer.Addr())
 	if err != nil {
 		s.Log.Warn("connection refused", "peer", peer, "reason", result.CodeOf(err), "err", err)

@@ -51,15 +51,16 @@ func (s *Server) handshake(ctx context.Context, ctrl *control, release func(), p
 	if err != nil {
 		return err
 	}
+	run := result.NewID()
 	grant, err := s.Policy.Admit(ctx, admit.Request{
-		Protocol: Protocol, Account: who.account, Peer: peer.Addr(),
+		Protocol: Protocol, Run: string(run), Account: who.account, Peer: peer.Addr(),
 		Transmit: cmd.Direction&wire.Transmit != 0, Receive: cmd.Direction&wire.Receive != 0, Streams: cmd.Count(),
 	})
 	if err != nil {
 		_ = ctrl.reply(wire.Reply{Verdict: wire.Refused}) // the close that follows says the same
 		return err
 	}
-	one := &session{server: s, ctrl: ctrl, release: release, peer: peer, cmd: cmd, who: who, grant: grant}
+	one := &session{server: s, ctrl: ctrl, id: run, release: release, peer: peer, cmd: cmd, who: who, grant: grant}
 	return one.run(ctx)
 }
 
@@ -92,6 +93,7 @@ func (s *Server) join(ctrl *control, release func(), record []byte, peer netip.A
 // A session is one test as the server runs it, from the grant to the End.
 type session struct {
 	server  *Server
+	id      result.ID
 	ctrl    *control
 	release func()
 	peer    netip.AddrPort
@@ -108,7 +110,7 @@ func (s *session) run(ctx context.Context) error {
 	s.test = s.newTest()
 	s.test.begin(ctx)
 	defer s.test.stop(nil)
-	settle := sync.OnceFunc(s.settle)
+	settle := sync.OnceValue(s.settle)
 	defer settle()
 	var end result.End
 	var err error
@@ -120,16 +122,19 @@ func (s *session) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	settle() // before the End is seen, so that whoever sees it finds the books in order
+	end.Moved = settle() // before the End is seen, so that whoever sees it finds the books in order
 	s.server.Sink.Put(end)
 	return nil
 }
 
 // settle books what the test moved.
-func (s *session) settle() {
+func (s *session) settle() *result.Moved {
+	var m result.Moved
+	m.Sent, m.Received = s.moved()
 	if s.grant.Settle != nil {
-		s.grant.Settle(s.moved())
+		s.grant.Settle(m.Sent, m.Received)
 	}
+	return &m
 }
 
 // moved is what the test has moved so far: after its end all of it, also what
@@ -138,13 +143,14 @@ func (s *session) moved() (sent, received uint64) {
 	if s.phase == nil {
 		return 0, 0
 	}
-	return moved(s.phase, result.Server)
+	sent, received = moved(s.phase, result.Server)
+	return sent, received + s.phase.unasked()
 }
 
 func (s *session) newTest() *test {
 	srv := s.server
 	t := &test{
-		head:        result.Head{Run: result.NewID(), Protocol: Protocol, Role: result.Server},
+		head:        result.Head{Run: s.id, Protocol: Protocol, Role: result.Server},
 		sink:        srv.Sink,
 		log:         srv.Log.With("peer", s.peer),
 		direction:   seenByClient(s.cmd.Direction),
@@ -173,7 +179,7 @@ func (s *session) begin(p phase, payload int) (stop func()) {
 	s.server.enlist(s)
 	b := result.Begin{
 		Head: s.test.now(), Transport: result.TCP, Direction: s.test.direction,
-		Peer: s.peer, Local: addrPort(s.ctrl.conn.LocalAddr()), Streams: s.cmd.Count(), Size: payload,
+		Peer: s.peer, Local: sock.AddrPort(s.ctrl.conn.LocalAddr()), Streams: s.cmd.Count(), Size: payload,
 		DownRate: lower(s.test.rate, s.grant.Rate), UpRate: lower(uint64(s.cmd.ClientRate), s.grant.Rate),
 		Account: s.who.account, Login: s.who.method, Duration: s.grant.Time,
 	}
@@ -196,7 +202,7 @@ func (s *session) runTCP() (result.End, error) {
 	if s.cmd.Streams > 0 {
 		var ok bool
 		if reply.Token, j, ok = s.server.tokens.register(s.peer.Addr(), s.cmd.Count()-1); !ok {
-			return result.End{}, &admit.RefusedError{Word: admit.TooManyTests, Text: "no token is free for a test of several connections"}
+			return result.End{}, &admit.RefusedError{Word: admit.TooManyConnections, Text: "no token is free for a test of several connections"}
 		}
 		defer s.server.tokens.drop(reply.Token)
 	}
@@ -243,7 +249,7 @@ func (s *session) takeJoins(p *tcpPhase, j *joinable) {
 
 // runUDP binds a port, says "go" and which port, and runs the test.
 func (s *session) runUDP(ctx context.Context) (result.End, error) {
-	local := addrPort(s.ctrl.conn.LocalAddr()).Addr()
+	local := sock.AddrPort(s.ctrl.conn.LocalAddr()).Addr()
 	conn, closeConn, err := s.server.ports.open(ctx, local, s.test)
 	if err != nil {
 		_ = s.ctrl.reply(wire.Reply{Verdict: wire.Refused}) // the close that follows says the same

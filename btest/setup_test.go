@@ -18,6 +18,7 @@ import (
 
 	"github.com/sonde-net/sonde/btest/wire"
 	"github.com/sonde-net/sonde/internal/host"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -400,4 +401,4 @@ func exitCode(t testing.TB, err error, want int) {
 }
 
 // localAddr is the address of a listener or socket.
-func localAddr(a net.Addr) netip.AddrPort { return addrPort(a) }
+func localAddr(a net.Addr) netip.AddrPort { return sock.AddrPort(a) }

@@ -5,11 +5,13 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sonde-net/sonde/btest/wire"
 	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/internal/stream"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -21,6 +23,8 @@ type tcpPhase struct {
 	limit  *pace.Limiter // of what all lanes send; nil without a limit
 	intake *pace.Limiter // of what they receive, likewise
 	block  []byte
+	ring   *stream.Ring  // block as all lanes send it; nil when they only receive
+	stray  atomic.Uint64 // bytes that came though none were to
 
 	mu    sync.Mutex // guards what follows
 	lanes []*lane
@@ -33,10 +37,13 @@ func newTCPPhase(t *test) *tcpPhase {
 	if !t.zeros {
 		wire.FillRandom(p.block, randomWords())
 	}
+	if t.transmits() {
+		p.ring = stream.NewRing(p.block)
+	}
 	if rate := lower(t.rate, t.ceiling); rate > 0 {
 		p.limit = pace.NewLimiter(pace.NewRate(rate))
 	}
-	if t.ceiling > 0 && t.receives() {
+	if t.ceiling > 0 { // also for what comes unasked
 		p.intake = pace.NewLimiter(pace.NewRate(t.ceiling))
 	}
 	return p
@@ -89,7 +96,11 @@ func (p *tcpPhase) scanner(l *lane) func([]byte) int {
 		n := s.Scan(b, func(st wire.Status) {
 			l.reports.add(st, time.Now())
 		})
-		if !wanted {
+		if !wanted { // it is no result, but it came, and a quota counts it
+			p.stray.Add(uint64(n))
+			if err := p.budget.In().Charge(n); err != nil {
+				p.stop(err)
+			}
 			return 0
 		}
 		return n
@@ -220,6 +231,9 @@ func (p *tcpPhase) reported() time.Duration {
 	}
 	return most
 }
+
+// unasked implements phase.
+func (p *tcpPhase) unasked() uint64 { return p.stray.Load() }
 
 // shut implements phase.
 func (p *tcpPhase) shut() {

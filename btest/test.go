@@ -11,6 +11,7 @@ import (
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/rtt"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -33,6 +34,7 @@ type test struct {
 	ceiling     uint64 // of the grant, bit/s each way; 0 is none
 	farRate     uint64 // of the far end's sending, as told or asked for, bit/s; 0 is none
 	interval    time.Duration
+	each        bool          // intervals of each stream, too
 	connections int           // or client ports, at least 1
 	duration    time.Duration // of data; 0 until something else ends it
 	budget      *admit.Budget
@@ -57,6 +59,7 @@ type phase interface {
 	lastSign() time.Time     // when the latest sign of the peer came
 	remoteCPU() *float64     // nil if the peer does not tell
 	reported() time.Duration // time that the peer's reports cover
+	unasked() uint64         // bytes of data that came though none were to
 	sendStatuses(n int)      // the n-th, from 1
 	shut()                   // no connection joins the test any more
 	close()                  // all connections of the test
@@ -76,7 +79,7 @@ func (t *test) begin(parent context.Context) {
 // run measures until something stops the test, closes everything and returns
 // the End. The goroutines of p run in t.wg.
 func (t *test) run(p phase) result.End {
-	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, ways: p.ways(), rtt: t.rtt}
+	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, ways: p.ways(), rtt: t.rtt, each: t.each}
 	defer t.counters.Begin()()
 	t.wg.Go(func() { t.watch(p) })
 	t.wg.Go(func() { t.beat(p) })
@@ -87,7 +90,7 @@ func (t *test) run(p phase) result.End {
 	t.sending.Wait()
 	t.meter.recount(&final) // what was under way has been sent as well
 	cause := context.Cause(t.ctx)
-	if t.head.Role == result.Client && t.transmits() && !gone(cause) && !errors.Is(cause, errPeerClosed) && !errors.Is(cause, errPeerSilent) {
+	if t.head.Role == result.Client && t.transmits() && !sock.IsGone(cause) && !errors.Is(cause, errPeerClosed) && !errors.Is(cause, errPeerSilent) {
 		t.lastWords(p, final.at)
 	}
 	t.quiet()
@@ -212,17 +215,17 @@ func (t *test) explain(cause error) (reason string, err error) {
 		return result.ReasonInterrupted, interrupted(cause, after)
 	case errors.Is(cause, errMaxDuration):
 		return result.ReasonMaxDuration, &admit.RefusedError{Word: result.ReasonMaxDuration, Text: cause.Error()}
-	case errors.Is(cause, errPeerSilent) || silent(cause):
+	case errors.Is(cause, errPeerSilent) || sock.IsSilent(cause):
 		return result.ReasonPeerSilent, &result.Error{Word: result.CodePeerLost,
 			Text: fmt.Sprintf("nothing came from the %s for %v, after %v of data", peer, silenceTime, after),
 			Hint: "the path or the peer is gone; what was measured until then is above"}
-	case errors.Is(cause, errPeerClosed) || gone(cause):
+	case errors.Is(cause, errPeerClosed) || sock.IsGone(cause):
 		if t.head.Role == result.Server {
 			return result.ReasonClientGone, nil // how a client ends a test
 		}
 		return result.ReasonServerGone, &result.Error{Word: result.CodePeerLost,
 			Text: fmt.Sprintf("the server closed the connection after %v of data", after),
-			Hint: "it may limit the duration of a test, or have been stopped"}
+			Hint: "it may limit how long or how much one tests, or have been stopped"}
 	case errors.Is(cause, context.Canceled): // Server.End without a cause
 		return result.ReasonInterrupted, interrupted(cause, after)
 	}

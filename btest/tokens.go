@@ -39,7 +39,7 @@ type joinable struct {
 }
 
 // register makes a token for a test of more connections from peer; false when
-// no free token was found, because too many tests are open.
+// no free token was found, because too many connections join tests.
 func (t *tokens) register(peer netip.Addr, more int) (wire.Token, *joinable, bool) {
 	j := &joinable{peer: peer, left: more, conns: make(chan net.Conn, more), done: make(chan struct{})}
 	t.mu.Lock()

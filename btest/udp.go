@@ -65,11 +65,9 @@ func newUDPPhase(t *test, control net.Conn, conns []sock.PacketConn, to netip.Ad
 			Conn: c, Accept: func(from netip.AddrPort, _ []byte) bool { return p.accept(from) }, Parse: parseMark, Header: wire.SequenceLen,
 			Overhead: over, Source: func(from netip.AddrPort) { p.learn(f, from) }, Sources: ports + moreSources,
 		}
-		if t.receives() {
-			f.recv.Budget = t.budget.In()
-			if t.ceiling > 0 {
-				f.recv.Police = &stream.Police{Rate: t.ceiling, First: p.policed}
-			}
+		f.recv.Budget = t.budget.In() // also of what is not wanted: it comes all the same
+		if t.ceiling > 0 {
+			f.recv.Police = &stream.Police{Rate: t.ceiling, First: p.policed}
 		}
 		if t.transmits() {
 			f.sender = &stream.Sender{
@@ -142,6 +140,17 @@ func (p *udpPhase) run() result.End {
 	return p.test.run(p)
 }
 
+// unasked implements phase.
+func (p *udpPhase) unasked() (n uint64) {
+	if p.receives() {
+		return 0
+	}
+	for _, f := range p.flows {
+		n += f.recv.View().Bytes
+	}
+	return n
+}
+
 // part takes the outcome of a sender or receiver.
 func (p *udpPhase) part(err error) {
 	switch {
@@ -185,7 +194,7 @@ func (p *udpPhase) readStatuses() {
 
 // closedBy tells an orderly or abrupt close from other failures.
 func closedBy(err error) error {
-	if gone(err) || errors.Is(err, os.ErrClosed) {
+	if sock.IsGone(err) || errors.Is(err, os.ErrClosed) {
 		return errPeerClosed
 	}
 	return err

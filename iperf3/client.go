@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/iperf3/auth"
 	"github.com/sonde-net/sonde/iperf3/wire"
 	"github.com/sonde-net/sonde/result"
@@ -47,6 +46,7 @@ type Client struct {
 	Padding  auth.Padding   // PKCS1 for servers up to 3.16, OAEP from 3.17 on
 
 	Interval     time.Duration    // between results; 0 means 1s
+	EachStream   bool             // an Interval for each of several streams, too
 	Latency      bool             // probe round trips beside the test, by ICMP echoes
 	ConnectTime  time.Duration    // for the control connection; 0 means 3s
 	Network      string           // "tcp", "tcp4" or "tcp6"; empty means "tcp"
@@ -56,6 +56,7 @@ type Client struct {
 	// data, as wire.AppendEvent writes them. It may be nil.
 	Report   func(event string, data any)
 	Counters *admit.Counters // live, may be shared; may be nil
+	Budget   *admit.Budget   // bytes of payload that the test may move; nil never ends
 	Log      *slog.Logger    // nil means none
 }
 
@@ -64,7 +65,7 @@ type Client struct {
 func (c *Client) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if _, _, err := splitTarget(c.Target); err != nil {
+	if _, _, err := sock.SplitTarget(c.Target, wire.DefaultPort); err != nil {
 		errs = append(errs, err)
 	}
 	if c.Direction > result.Both {
@@ -117,31 +118,6 @@ func count(all ...bool) (n int) {
 		}
 	}
 	return n
-}
-
-// splitTarget splits host and port; the port is the protocol's if there is none.
-func splitTarget(target string) (host, port string, err error) {
-	if a, err := netip.ParseAddr(target); err == nil { // an IPv6 address without brackets
-		return a.String(), strconv.Itoa(wire.DefaultPort), nil
-	}
-	host, port, err = net.SplitHostPort(target)
-	if e, ok := errors.AsType[*net.AddrError](err); ok && e.Err == "missing port in address" {
-		host, port, err = net.SplitHostPort(net.JoinHostPort(trimBrackets(target), strconv.Itoa(wire.DefaultPort)))
-	}
-	if err != nil || host == "" {
-		return "", "", fmt.Errorf("target %q: want HOST or HOST:PORT, with an IPv6 address in brackets before a port", target)
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "", "", fmt.Errorf("target %q: port %q is not a number from 1 to 65535", target, port)
-	}
-	return host, port, nil
-}
-
-func trimBrackets(s string) string {
-	if len(s) > 1 && s[0] == '[' && s[len(s)-1] == ']' {
-		return s[1 : len(s)-1]
-	}
-	return s
 }
 
 // withDefaults is c with every default filled in but the length, which depends

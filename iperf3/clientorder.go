@@ -53,7 +53,7 @@ func (c *clientRun) agree(ctx context.Context) error {
 // makePlan is what our ends of the streams do.
 func (c *clientRun) makePlan() {
 	t := c.test
-	c.plan = &plan{Parameters: c.params, rate: c.Rate}
+	c.plan = &plan{Parameters: c.params, rate: c.Rate, budget: c.Budget}
 	t.plan, t.interval, t.counters = c.plan, c.Interval, c.Counters
 	c.plan.volume = c.plan.volumeOf(c.Direction == result.Up)
 }
@@ -77,7 +77,7 @@ func (c *clientRun) refused(err error) error {
 			Hint: "try again later; sonde iperf3 server serves many at once"}
 	case errors.Is(err, errServerStops):
 		return &result.Error{Word: result.CodeRefused, Text: "the server is stopping"}
-	case gone(err):
+	case sock.IsGone(err):
 		return &result.Error{Word: result.CodeRefused, Err: err,
 			Hint: "the server closes: iperf3 says no more when the rate is above its limit"}
 	}

@@ -3,15 +3,13 @@ package iperf3
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/rtt"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/iperf3/wire"
 	"github.com/sonde-net/sonde/result"
 )
@@ -67,22 +65,23 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 	if err := c.Validate(); err != nil {
 		return result.End{}, &result.Error{Word: result.CodeUsage, Err: err}
 	}
-	host, port, err := splitTarget(c.Target)
+	host, port, err := sock.SplitTarget(c.Target, wire.DefaultPort)
 	if err != nil {
 		return result.End{}, &result.Error{Word: result.CodeUsage, Err: err}
 	}
 	c.target = net.JoinHostPort(host, port)
 	conn, err := c.dial(ctx, c.Network, c.target, c.ConnectTime)
 	if err != nil {
-		return result.End{}, c.unreachable(ctx, err)
+		return result.End{}, sock.Unreachable(ctx, err, c.target, c.ConnectTime, "start a server there: sonde iperf3 server, or iperf3 -s")
 	}
 	defer conn.Close()
 	c.probeIdle(ctx, conn)
 	if c.prober != nil {
 		defer c.prober.Close()
 	}
-	c.ctrl, c.peer = newControl(conn), addrPort(conn.RemoteAddr())
+	c.ctrl, c.peer = newControl(conn), sock.AddrPort(conn.RemoteAddr())
 	c.test = newTest(ctx, c.head, c.sink, c.Log, nil)
+	c.test.each = c.EachStream
 	defer c.test.stop(nil)
 	c.test.prober, c.test.watch = c.prober, &c.watch
 	if err := c.agree(ctx); err != nil {
@@ -103,26 +102,6 @@ func (c *clientRun) dial(ctx context.Context, network, target string, within tim
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	return dial(ctx, network, target)
-}
-
-// unreachable says why a connection could not be made and what to try.
-func (c *clientRun) unreachable(ctx context.Context, err error) error {
-	timeout, _ := errors.AsType[net.Error](err)
-	name, unknown := errors.AsType[*net.DNSError](err)
-	_, port, _ := net.SplitHostPort(c.target)
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return &result.Error{Word: result.CodeRefused, Text: "connection refused",
-			Hint: "start a server there: sonde iperf3 server, or iperf3 -s"}
-	case unknown:
-		return &result.Error{Word: result.CodeUnreachable, Text: name.Err + ": " + strconv.Quote(name.Name), Hint: "check the name, or give an address"}
-	case silent(err) || timeout != nil && timeout.Timeout():
-		return &result.Error{Word: result.CodeUnreachable, Text: fmt.Sprintf("no answer within %v", c.ConnectTime),
-			Hint: "is a server running there, and does a firewall let TCP port " + port + " in?"}
-	}
-	return &result.Error{Word: result.CodeUnreachable, Err: err}
 }
 
 // place puts the target before an error, and the user's wish before its cause.
@@ -228,7 +207,7 @@ func (c *clientRun) watchVolume(ctx context.Context, reached chan<- struct{}) {
 	for range pace.Ticks(ctx, time.Millisecond) {
 		moved := map[result.Direction]uint64{}
 		for _, f := range c.test.flows {
-			moved[f.direction] += f.view().Bytes - f.base.Bytes
+			moved[f.direction] += f.since(f.view()).Bytes
 		}
 		if moved[result.Up] >= want || moved[result.Down] >= want {
 			close(reached)
@@ -292,7 +271,7 @@ func (c *clientRun) exchange(news chan heard) (*wire.Results, error) {
 		return &far, nil
 	}
 	// A real server takes the next client only when it has closed.
-	if _, err := c.ctrl.state(t.ctx, "close", partingTime); err != nil && !gone(err) {
+	if _, err := c.ctrl.state(t.ctx, "close", partingTime); err != nil && !sock.IsGone(err) {
 		c.Log.Debug("close", "err", err)
 	}
 	return &far, nil
@@ -301,7 +280,7 @@ func (c *clientRun) exchange(news chan heard) (*wire.Results, error) {
 // giveUp tells the server that there will be no more.
 func (c *clientRun) giveUp() {
 	cause := context.Cause(c.test.ctx)
-	if gone(cause) || silent(cause) {
+	if sock.IsGone(cause) || silent(cause) {
 		return
 	}
 	s := wire.IperfDone
@@ -318,7 +297,7 @@ func (c *clientRun) giveUp() {
 func (c *clientRun) beginning() result.Begin {
 	b := result.Begin{
 		Head: c.test.now(), Transport: transport(c.params), Direction: c.Direction, Target: c.target,
-		Peer: c.peer, Local: addrPort(c.ctrl.conn.LocalAddr()), Streams: c.Streams, Size: c.params.Length,
+		Peer: c.peer, Local: sock.AddrPort(c.ctrl.conn.LocalAddr()), Streams: c.Streams, Size: c.params.Length,
 		Duration: c.Duration, Account: c.Account, Login: "none",
 	}
 	if c.Account != "" {

@@ -293,6 +293,31 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
+// TestPacedByServer: what the server sends over its one UDP socket keeps the rate
+// asked for. A quarter of it came when each datagram waited for a timer of its own.
+func TestPacedByServer(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- (&Server{}).Serve(ctx, l) }()
+	const rate = 50e6
+	r := &record{}
+	c := Client{Target: l.Addr().String(), UDP: true, Direction: result.Down, Duration: time.Second, Rate: rate}
+	if err := c.Run(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if got := float64(r.end(t).Down.Received.Bytes) * 8; got < rate*6/10 || got > rate*11/10 {
+		t.Errorf("%.1f Mbit/s of %.1f", got/1e6, rate/1e6)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNobody: errors are quick, and end the run with a code.
 func TestNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

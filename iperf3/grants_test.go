@@ -21,7 +21,7 @@ func limits(rate uint64, d time.Duration) admit.Policy { return &admit.Limits{Ra
 type refusal struct{}
 
 func (refusal) Admit(context.Context, admit.Request) (*admit.Grant, error) {
-	return nil, &admit.RefusedError{Word: admit.TooManyTests, Text: "no place"}
+	return nil, &admit.RefusedError{Word: admit.TooManyConnections, Text: "no place"}
 }
 
 // testKey is made once: generating one takes long.

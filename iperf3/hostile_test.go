@@ -15,7 +15,7 @@ import (
 
 // TestDeafPort: what comes for a stream that only sends fills no queue.
 func TestDeafPort(t *testing.T) {
-	p := &port{some: make(chan struct{}, 1)}
+	p := &port{some: make(chan struct{}, 1), most: leastQueued}
 	m := &sock.Message{Data: make([]byte, 16), Len: 16}
 	p.put(m)
 	p.deafen()
@@ -56,11 +56,16 @@ func TestStreamsOfOne(t *testing.T) {
 	})
 }
 
-// TestOneBlock: all streams write from one block, however long it is said to be.
-func TestOneBlock(t *testing.T) {
-	p := &plan{Parameters: wire.Parameters{Length: wire.MaxTCPLength}}
-	if a, b := p.block(), p.block(); len(a) != maxBlock || &a[0] != &b[0] {
-		t.Errorf("blocks of %d and %d bytes", len(a), len(b))
+// TestOneRing: all streams of all tests write from one ring, however long their
+// writes are said to be.
+func TestOneRing(t *testing.T) {
+	a, b := &plan{Parameters: wire.Parameters{Length: wire.MaxTCPLength}}, &plan{}
+	if a.ring() != b.ring() {
+		t.Error("a ring for each test")
+	}
+	a.RepeatingPayload = true
+	if r := a.ring(); r == b.ring() || string(r.Block()[:12]) != "012345678901" {
+		t.Errorf("digits asked for, but %q", r.Block()[:12])
 	}
 }
 

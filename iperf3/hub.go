@@ -4,20 +4,24 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/internal/stream"
 	"github.com/sonde-net/sonde/iperf3/wire"
 )
 
 const (
-	hubBatch   = 64   // messages read at once
-	mostQueued = 8192 // messages that wait for one stream; each may be a train of datagrams
+	hubBatch    = 64   // messages read at once, where they are no trains
+	mostQueued  = 8192 // messages that wait for all streams of a test; each may be a train of datagrams
+	leastQueued = 64   // for one of many
 )
 
 // A hub is the server's one UDP socket, shared by the streams of all tests.
-// What comes is told apart by its source. Only the headers are read: the
-// kernel throws the rest away.
+// What comes is told apart by its source. Only the headers are of interest. Of
+// datagrams that the kernel has joined into a train all headers are read, for
+// which the whole train has to be copied; when that is too slow only the first.
 type hub struct {
 	conn sock.PacketConn
 
@@ -35,20 +39,17 @@ func newHub(conn sock.PacketConn) *hub {
 // run hands out what comes until ctx ends.
 func (h *hub) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { h.conn.SetReadDeadline(longAgo) })()
-	ms := make([]sock.Message, hubBatch)
-	room := make([]byte, hubBatch*wire.Header64Len)
-	for i := range ms {
-		ms[i].Data = room[i*wire.Header64Len : (i+1)*wire.Header64Len]
-	}
+	r := stream.NewReader(h.conn, hubBatch, wire.Header64Len, true)
+	defer r.Release()
 	for ctx.Err() == nil {
-		n, err := h.conn.ReadBatch(ms)
+		ms, err := r.Read(hubBatch)
 		if err != nil {
 			if ctx.Err() != nil || sock.IsLoss(err) {
 				continue
 			}
 			return err
 		}
-		for i := range ms[:n] {
+		for i := range ms {
 			h.deliver(&ms[i])
 		}
 	}
@@ -61,34 +62,45 @@ func (h *hub) deliver(m *sock.Message) {
 	isHello := m.Len == wire.HelloLen && wire.IsHello(m.Data[:m.Len])
 	h.mu.Lock()
 	p := h.ports[m.From]
-	if p == nil && isHello {
-		p = h.open(m.From)
-	}
+	isNew := p == nil && isHello && h.expects(m.From)
 	h.mu.Unlock()
 	switch {
+	case isNew:
+		// The answer first: data of a test that begins meanwhile would be taken
+		// for it, and be lost.
+		h.answer(m)
+		h.open(m.From)
 	case p == nil:
 	case isHello: // again, when our answer was lost
-		reply := wire.AnswerTo(m.Data[:m.Len])
-		_, _ = h.write(reply[:], len(reply), m.From) // a lost answer is asked for again
+		h.answer(m)
 	default:
-		p.put(m)
+		p.putTrain(m)
 	}
 }
 
-// open makes the port of a new stream, if a test waits for one. h.mu is held.
-func (h *hub) open(from netip.AddrPort) *port {
+func (h *hub) answer(m *sock.Message) {
+	reply := wire.AnswerTo(m.Data[:m.Len])
+	_, _ = h.write(reply[:], len(reply), m.From) // a lost answer is asked for again
+}
+
+// expects tells whether a test waits for a stream from there. h.mu is held.
+func (h *hub) expects(from netip.AddrPort) bool {
 	who := h.waiting[from.Addr()]
-	if who == nil {
-		return nil
+	return who != nil && len(who) < cap(who)
+}
+
+// open makes the port of a new stream, if the test still waits for it. Only the
+// goroutine that runs the hub calls it.
+func (h *hub) open(from netip.AddrPort) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.expects(from) {
+		return
 	}
-	p := &port{hub: h, from: from, some: make(chan struct{}, 1)}
-	select {
-	case who <- p:
-		h.ports[from] = p
-		return p
-	default: // it has all its streams
-		return nil
-	}
+	who := h.waiting[from.Addr()]
+	p := &port{hub: h, from: from, some: make(chan struct{}, 1), most: max(leastQueued, mostQueued/cap(who))}
+	h.ports[from] = p
+	who <- p // there is room
 }
 
 func (h *hub) write(buf []byte, size int, to netip.AddrPort) (int, error) {
@@ -120,9 +132,17 @@ func (h *hub) await(ctx context.Context, peer netip.Addr, streams int) (ports <-
 
 func (h *hub) stopWaiting(peer netip.Addr, mine chan *port) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.waiting[peer] == mine {
 		delete(h.waiting, peer)
+	}
+	h.mu.Unlock()
+	for { // nobody takes these any more
+		select {
+		case p := <-mine:
+			p.Close()
+		default:
+			return
+		}
 	}
 }
 
@@ -145,7 +165,11 @@ type queued struct {
 type port struct {
 	hub  *hub
 	from netip.AddrPort
+	near netip.Addr    // ours, as the client's control connection has it
 	some chan struct{} // holds one while the queue may have something
+	most int           // messages that may wait
+
+	counters64 atomic.Bool // numbers have 64 bits
 
 	mu      sync.Mutex // guards what follows
 	queue   []queued
@@ -158,12 +182,51 @@ type port struct {
 	write   time.Time
 }
 
+// putTrain takes a message, cut where the numbers of a train that was read whole do
+// not follow each other: who takes it out sees the first header of each piece.
+func (p *port) putTrain(m *sock.Message) {
+	size := m.Segment
+	if size == 0 || len(m.Data) < m.Len {
+		p.put(m)
+		return
+	}
+	wide := p.counters64.Load()
+	rest := *m
+	rest.Data = m.Data[:m.Len]
+	for rest.Len > 0 {
+		n := follow(rest.Data, size, wide)
+		piece := rest
+		piece.Len, piece.Data = n, rest.Data[:n]
+		if n <= size {
+			piece.Segment = 0
+		}
+		p.put(&piece)
+		rest.Data = rest.Data[n:]
+		rest.Len -= n
+	}
+}
+
+// follow is how many bytes at the front of a train are datagrams of one size,
+// each numbered one more than the one before.
+func follow(train []byte, size int, counters64 bool) int {
+	first, err := wire.ParseHeader(train, counters64)
+	n := min(size, len(train))
+	for want := first.Seq + 1; err == nil && n+size <= len(train); want++ {
+		h, bad := wire.ParseHeader(train[n:n+size], counters64)
+		if bad != nil || h.Seq != want {
+			break
+		}
+		n += size
+	}
+	return n
+}
+
 // put takes a message, or drops it when the stream is far behind.
 func (p *port) put(m *sock.Message) {
 	q := queued{len: m.Len, segment: m.Segment, at: m.At}
 	copy(q.head[:], m.Data[:min(m.Len, len(m.Data))])
 	p.mu.Lock()
-	if len(p.queue) >= mostQueued || p.closed || p.deaf {
+	if len(p.queue) >= p.most || p.closed || p.deaf {
 		p.dropped++
 		p.mu.Unlock()
 		return
@@ -254,8 +317,15 @@ func (p *port) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// LocalAddrPort implements sock.PacketConn.
-func (p *port) LocalAddrPort() netip.AddrPort { return p.hub.conn.LocalAddrPort() }
+// LocalAddrPort implements sock.PacketConn. The shared socket has no address of
+// its own where it serves all.
+func (p *port) LocalAddrPort() netip.AddrPort {
+	at := p.hub.conn.LocalAddrPort()
+	if at.Addr().IsUnspecified() && p.near.IsValid() {
+		at = netip.AddrPortFrom(p.near, at.Port())
+	}
+	return at
+}
 
 // Dropped implements sock.PacketConn: what the stream was too slow for. What
 // the shared socket dropped cannot be told apart.
@@ -264,6 +334,9 @@ func (p *port) Dropped() (uint64, bool) {
 	defer p.mu.Unlock()
 	return p.dropped, p.dropped > 0
 }
+
+// OnKernel says that the shared socket is one of the system, for sock.OnKernel.
+func (p *port) OnKernel() bool { return sock.OnKernel(p.hub.conn) }
 
 // Technique implements sock.PacketConn.
 func (p *port) Technique() string { return p.hub.conn.Technique() + "+shared" }

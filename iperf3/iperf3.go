@@ -11,11 +11,8 @@ package iperf3
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
-	"os"
-	"syscall"
 	"time"
 
 	"github.com/sonde-net/sonde/internal/sock"
@@ -111,28 +108,9 @@ func transport(p wire.Parameters) result.Transport {
 	return result.TCP
 }
 
-// addrPort is the address of one end of a connection, never v4-mapped.
-func addrPort(a net.Addr) netip.AddrPort {
-	if a, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
-		p := a.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-	}
-	return netip.AddrPort{}
-}
-
-// gone reports whether err only says that the far end is no longer there.
-func gone(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, syscall.ECONNABORTED)
-}
-
 // silent reports whether err says that the far end, or the path to it, no
 // longer answers.
-func silent(err error) bool {
-	return errors.Is(err, errSilent) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) ||
-		errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, context.DeadlineExceeded)
-}
+func silent(err error) bool { return sock.IsSilent(err) || errors.Is(err, errSilent) }
 
 // protocolError says that the far end does not keep to the protocol.
 func protocolError(err error, hint string) error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/internal/rtt"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -31,8 +32,8 @@ func (c *clientRun) probeIdle(ctx context.Context, conn net.Conn) {
 	}
 	look, cancel := context.WithTimeout(ctx, pickTime)
 	defer cancel()
-	host := addrPort(conn.RemoteAddr()).Addr()
-	p, err := rtt.Pick(look, addrPort(conn.LocalAddr()).Addr(), netip.AddrPortFrom(host, 0), nil)
+	host := sock.AddrPort(conn.RemoteAddr()).Addr()
+	p, err := rtt.Pick(look, sock.AddrPort(conn.LocalAddr()).Addr(), netip.AddrPortFrom(host, 0), nil)
 	if err != nil {
 		c.Log.Debug("latency is not probed", "err", err)
 		if ctx.Err() == nil {

@@ -5,6 +5,8 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/host"
+	"github.com/sonde-net/sonde/internal/stat"
+	"github.com/sonde-net/sonde/internal/stream"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -14,8 +16,8 @@ type flow struct {
 	id        int // 1, 3, 4, …
 	sends     bool
 	direction result.Direction
-	prev      result.View // at the end of the last interval
-	base      result.View // at the end of the omitted part
+	prev      result.View  // at the end of the last interval
+	omitted   *result.View // what was counted in the omitted part; nil: there was none
 	far       *result.View
 }
 
@@ -29,12 +31,13 @@ type meter struct {
 	flows    []*flow
 	cpu      *host.CPU
 	rtt      func() *result.Delay // of probes beside the test since the last call
-	queueing *queueing            // of what our end receives
+	queueing *stream.Queueing     // of what our end receives
+	each     bool                 // intervals of each stream, too
 
 	seq    int
 	start  time.Time
 	before time.Duration // end of the last interval
-	busy   mean
+	busy   stat.Mean
 	near   *reporter // of iperf3's own document; nil: nobody wants it
 }
 
@@ -49,11 +52,11 @@ func (m *meter) begin(at time.Time) {
 func (m *meter) omit(at time.Time) {
 	m.close(at, true)
 	for _, f := range m.flows {
-		f.base = f.view()
-		f.prev = f.base
+		f.prev = f.view()
+		f.omitted = new(f.prev)
 	}
 	m.start, m.before = at, 0
-	m.queueing.reset()
+	m.queueing.Reset()
 	m.rtt() // those of the omitted part belong to no interval
 }
 
@@ -73,9 +76,6 @@ func (m *meter) close(at time.Time, omitted bool) {
 	if end <= m.before {
 		return
 	}
-	if m.near != nil {
-		m.near.interval(m.flows, m.before, end, omitted)
-	}
 	var cpu result.CPU
 	if p, ok := m.cpu.Busy(); ok {
 		cpu.Local = &p
@@ -86,6 +86,9 @@ func (m *meter) close(at time.Time, omitted bool) {
 		views[n] = now.Sub(f.prev)
 		f.prev = now
 	}
+	if m.near != nil {
+		m.near.interval(m.flows, views, m.before, end, omitted)
+	}
 	if !omitted {
 		m.put(views, end, at, cpu)
 	}
@@ -95,15 +98,22 @@ func (m *meter) close(at time.Time, omitted bool) {
 // put puts the interval of each direction.
 func (m *meter) put(views []result.View, end time.Duration, at time.Time, cpu result.CPU) {
 	m.seq++
-	m.busy.add(cpu.Local)
+	m.busy.Add(cpu.Local)
 	rtt := m.rtt()
 	for _, d := range []result.Direction{result.Down, result.Up} {
 		var these []result.View
+		var parts []result.Interval
 		sends := false
 		for n, f := range m.flows {
 			if f.direction == d {
-				these = append(these, views[n])
-				sends = f.sends
+				part := result.Interval{Head: m.head, Seq: m.seq, Direction: d, Stream: len(these), Start: m.before, End: end}
+				part.Time = at
+				if sends = f.sends; sends {
+					part.Sent = &views[n]
+				} else {
+					part.Received = &views[n]
+				}
+				these, parts = append(these, views[n]), append(parts, part)
 			}
 		}
 		if len(these) == 0 {
@@ -116,16 +126,29 @@ func (m *meter) put(views []result.View, end time.Duration, at time.Time, cpu re
 			i.Sent = &sum
 			m.counters.Add(sum.Bytes, 0)
 		} else {
-			sum.Queueing = m.queueing.interval()
+			sum.Queueing = m.queueing.Interval()
 			i.Received = &sum
 			m.counters.Add(0, sum.Bytes)
 		}
 		m.sink.Put(i)
+		for _, part := range parts {
+			if m.each && len(parts) > 1 {
+				m.sink.Put(part)
+			}
+		}
 	}
 }
 
 // measured is what a flow counted, without the omitted part.
-func (f *flow) measured() result.View { return f.prev.Sub(f.base) }
+func (f *flow) measured() result.View { return f.since(f.prev) }
+
+// since is what is in a view without the omitted part.
+func (f *flow) since(v result.View) result.View {
+	if f.omitted == nil {
+		return v
+	}
+	return v.Sub(*f.omitted)
+}
 
 // end is the End of the run, with the totals at its last interval.
 func (m *meter) end(at time.Time) result.End {
@@ -134,7 +157,7 @@ func (m *meter) end(at time.Time) result.End {
 	if m.seq == 0 { // nothing was measured
 		return e
 	}
-	e.CPU.Local = m.busy.value()
+	e.CPU.Local = m.busy.Value()
 	e.Down, e.Up = m.total(result.Down), m.total(result.Up)
 	return e
 }
@@ -164,7 +187,7 @@ func (m *meter) total(d result.Direction) *result.Total {
 	}
 	all := result.Sum(near...)
 	if !sends {
-		all.Queueing = m.queueing.total()
+		all.Queueing = m.queueing.Total()
 	}
 	t := m.one(all, told, sends)
 	if len(streams) > 1 {
@@ -178,24 +201,4 @@ func (m *meter) one(near result.View, far *result.View, sends bool) result.Total
 		return result.Total{Sent: &near, Received: far, Elapsed: m.before}
 	}
 	return result.Total{Received: &near, Sent: far, Elapsed: m.before}
-}
-
-// A mean is of figures that may be unknown.
-type mean struct {
-	sum float64
-	n   int
-}
-
-func (m *mean) add(v *float64) {
-	if v != nil {
-		m.sum += *v
-		m.n++
-	}
-}
-
-func (m *mean) value() *float64 {
-	if m.n == 0 {
-		return nil
-	}
-	return result.Some(m.sum / float64(m.n))
 }

@@ -2,7 +2,6 @@ package iperf3
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/sonde-net/sonde/iperf3/wire"
@@ -14,7 +13,8 @@ import (
 type output struct {
 	report wire.Report
 	rep    *reporter
-	kept   int // figures of streams in the report
+	kept   int                          // figures of streams in the report
+	also   func(event string, data any) // is told too; may be nil
 }
 
 // mostFigures bounds what is kept of a long test, or of one of many streams:
@@ -35,7 +35,10 @@ func (o *output) reporter() *reporter {
 }
 
 // take keeps one event of the document.
-func (o *output) take(_ string, data any) {
+func (o *output) take(event string, data any) {
+	if o.also != nil {
+		o.also(event, data)
+	}
 	switch d := data.(type) {
 	case wire.ReportStart:
 		o.report.Start = d
@@ -49,12 +52,12 @@ func (o *output) take(_ string, data any) {
 }
 
 // put writes the output into our results.
-func (o *output) put(r *wire.Results, asJSON bool) {
+func (o *output) put(r *wire.Results, flows []*flow, asJSON bool) {
 	if o == nil {
 		return
 	}
 	if !asJSON {
-		r.ServerText = o.text()
+		r.ServerText = o.text(flows)
 		return
 	}
 	if doc, err := json.Marshal(o.report); err == nil { // it is made of numbers and strings
@@ -62,40 +65,25 @@ func (o *output) put(r *wire.Results, asJSON bool) {
 	}
 }
 
-// text is a short form of what iperf3 prints.
-func (o *output) text() string {
+// text is what iperf3 prints at a server.
+func (o *output) text(flows []*flow) string {
+	lines := wire.Text{Server: true}
+	so := o.report
+	so.Intervals = nil
 	var b strings.Builder
-	line := func(socket *int, f wire.ReportFigures, end string) {
-		id := "SUM"
-		if socket != nil {
-			id = fmt.Sprintf("%3d", *socket)
+	b.WriteString(lines.Start(&so))
+	for n, i := range o.report.Intervals {
+		so.Intervals = o.report.Intervals[:n+1]
+		b.WriteString(lines.Interval(&so, i))
+	}
+	received := map[bool][]*uint64{} // of each stream, by whether we send it
+	for _, f := range flows {
+		var bytes *uint64
+		if !f.sends {
+			bytes = result.Some(f.measured().Bytes)
 		}
-		fmt.Fprintf(&b, "[%s] %6.2f-%-6.2f sec  %12d Bytes  %14.0f bits/sec", id, f.Start, f.End, f.Bytes, f.BitsPerSecond)
-		if f.LostPackets != nil && f.Packets != nil {
-			fmt.Fprintf(&b, "  %.3f ms  %d/%d (%.2g%%)", *f.JitterMS, *f.LostPackets, *f.Packets, *f.LostPercent)
-		}
-		b.WriteString(end + "\n")
+		received[f.sends] = append(received[f.sends], bytes)
 	}
-	s := o.report.Start
-	if s.Accepted != nil {
-		fmt.Fprintf(&b, "Accepted connection from %s, port %d\n", s.Accepted.Host, s.Accepted.Port)
-	}
-	for _, c := range s.Connected {
-		fmt.Fprintf(&b, "[%3d] local %s port %d connected to %s port %d\n", c.Socket, c.LocalHost, c.LocalPort, c.RemoteHost, c.RemotePort)
-	}
-	for _, i := range o.report.Intervals {
-		for _, f := range i.Streams {
-			line(f.Socket, f, "")
-		}
-	}
-	b.WriteString("- - - - - - - - - - - - - - - - - - - - - - - - -\n")
-	for _, one := range o.report.End.Streams {
-		if one.UDP != nil {
-			line(one.UDP.Socket, *one.UDP, "")
-			continue
-		}
-		line(one.Sender.Socket, *one.Sender, "  sender")
-		line(one.Receiver.Socket, *one.Receiver, "  receiver")
-	}
+	b.WriteString(lines.End(&so, func(sends bool, stream int) *uint64 { return received[sends][stream] }))
 	return b.String()
 }

@@ -40,18 +40,11 @@ type plan struct {
 	wire.Parameters
 	rate   uint64 // bit/s of each stream; 0 is no limit
 	budget *admit.Budget
-	volume *admit.Budget  // what a test by volume may send; nil if it is none
-	queue  queueing       // of the UDP streams that our end receives
-	intake *pace.Limiter  // what all TCP streams together may bring; nil is no limit
-	police *stream.Police // likewise of UDP
-
-	once  sync.Once
-	bytes []byte // what each write of a TCP stream carries
+	volume *admit.Budget   // what a test by volume may send; nil if it is none
+	queue  stream.Queueing // of the UDP streams that our end receives
+	intake *pace.Limiter   // what all TCP streams together may bring; nil is no limit
+	police *stream.Police  // likewise of UDP
 }
-
-// maxBlock bounds what a stream keeps to write from. A receiver cannot tell how
-// long the writes were.
-const maxBlock = 128 << 10
 
 // newPart makes our end of a TCP stream.
 func (p *plan) newTCP(conn net.Conn, sends bool) (part, error) {
@@ -64,7 +57,8 @@ func (p *plan) newTCP(conn net.Conn, sends bool) (part, error) {
 	}
 	_ = bulk.SetUserTimeout(silenceTime) // where it can; else the control connection tells
 	if sends {
-		return &tcpSender{conn: bulk, out: &stream.TCPSender{Conn: bulk, Block: p.block(), Limit: p.limiter(), Budget: p.outgoing()}}, nil
+		ring := p.ring()
+		return &tcpSender{conn: bulk, out: &stream.TCPSender{Conn: bulk, Block: ring.Block(), Ring: ring, Limit: p.limiter(), Budget: p.outgoing()}}, nil
 	}
 	return &tcpReceiver{conn: bulk, in: &stream.TCPReceiver{Conn: bulk, Budget: p.budget.In(), Limit: p.intake}}, nil
 }
@@ -135,20 +129,40 @@ func (p *plan) packetOptions() sock.PacketOptions {
 	}
 }
 
-// block is what the writes of TCP streams carry, the same of each.
-func (p *plan) block() []byte {
-	p.once.Do(func() {
-		p.bytes = make([]byte, min(p.Length, maxBlock))
-		p.fill(p.bytes)
+// ring is what all TCP streams write from. A receiver cannot tell how long the
+// writes were, so that one will do for all tests.
+func (p *plan) ring() *stream.Ring {
+	if p.RepeatingPayload {
+		return digitRing()
+	}
+	return randomRing()
+}
+
+var (
+	digitRing  = ringOf(fillDigits)
+	randomRing = ringOf(fillRandom)
+)
+
+// ringOf makes a ring when it is first wanted.
+func ringOf(fill func(b []byte)) func() *stream.Ring {
+	return sync.OnceValue(func() *stream.Ring {
+		block := make([]byte, 64<<10)
+		fill(block)
+		return stream.NewRing(block)
 	})
-	return p.bytes
 }
 
 func (p *plan) fill(b []byte) {
-	if !p.RepeatingPayload {
-		rand.Read(b)
-		return
+	if p.RepeatingPayload {
+		fillDigits(b)
+	} else {
+		fillRandom(b)
 	}
+}
+
+func fillRandom(b []byte) { rand.Read(b) }
+
+func fillDigits(b []byte) {
 	for i := range b {
 		b[i] = byte('0' + i%10)
 	}
@@ -241,7 +255,7 @@ func (p *plan) newUDPSender(conn sock.PacketConn, to netip.AddrPort) *udpSender 
 		Stamp: func(b []byte, seq uint64, at time.Time) {
 			wire.Header{Sent: at.Sub(started), Seq: seq + 1}.Put(b, p.Counters64)
 		},
-		Rate: pace.NewRate(p.rate), Budget: p.outgoing(),
+		Rate: pace.NewRate(p.rate), Most: stream.TrainOf(p.Streams()), Budget: p.outgoing(),
 	}}
 }
 
@@ -259,7 +273,7 @@ type udpReceiver struct {
 	in   *stream.Receiver
 
 	// Of the goroutine that receives.
-	queue *queueing
+	queue *stream.Queueing
 	base  stat.Base
 	came  time.Time     // when the train came whose datagrams are parsed now
 	sent  time.Duration // of the latest datagram
@@ -273,27 +287,27 @@ type udpReceiver struct {
 func (p *plan) newUDPReceiver(conn sock.PacketConn, from netip.AddrPort) *udpReceiver {
 	r := &udpReceiver{conn: conn, from: from, queue: &p.queue}
 	r.in = &stream.Receiver{
-		Conn: conn, Header: wire.Header64Len, Budget: p.budget.In(), Sources: 1,
+		Conn: conn, Header: wire.Header64Len, Budget: p.budget.In(), Sources: 1, Common: true,
 		Accept: func(a netip.AddrPort, _ []byte) bool { return a == from }, Police: p.police,
-		Arrive: func(at time.Time) { r.came = at },
-		Parse:  func(b []byte) (stream.Mark, bool) { return r.parse(b, p.Counters64) },
+		Arrive:     func(at time.Time) { r.came = at },
+		ParseSized: func(b []byte, size int) (stream.Mark, bool) { return r.parse(b, size, p.Counters64) },
 	}
 	return r
 }
 
-func (r *udpReceiver) parse(b []byte, counters64 bool) (stream.Mark, bool) {
+func (r *udpReceiver) parse(b []byte, size int, counters64 bool) (stream.Mark, bool) {
 	h, err := wire.ParseHeader(b, counters64)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		if len(b) == wire.HelloLen {
+		if size == wire.HelloLen {
 			r.hellos++
 		}
 		return stream.Mark{}, false
 	}
 	if !r.any || h.Sent != r.sent { // a train is stamped with one moment
 		r.any, r.sent = true, h.Sent
-		r.queue.record(&r.base, epoch.Add(h.Sent), r.came)
+		r.queue.Record(&r.base, epoch.Add(h.Sent), r.came)
 	}
 	if r.least == 0 || h.Seq < r.least {
 		r.least = h.Seq

@@ -2,7 +2,6 @@ package iperf3
 
 import (
 	"fmt"
-	"net/http"
 	"runtime"
 	"time"
 
@@ -22,6 +21,9 @@ type reporter struct {
 // apart: 5, 7, 9 and so on, as the original's mostly are.
 func socketOf(n int) int { return 5 + 2*n }
 
+// reportTime is how a report says when it began: RFC 1123, in GMT.
+const reportTime = "Mon, 02 Jan 2006 15:04:05 GMT"
+
 // start says what was agreed. far is the control connection's far end: a
 // target at a client, a peer at a server.
 func (r *reporter) start(flows []*flow, far wire.ReportHost, cookie wire.Cookie, now time.Time) {
@@ -31,7 +33,7 @@ func (r *reporter) start(flows []*flow, far wire.ReportHost, cookie wire.Cookie,
 	p := r.params
 	s := wire.ReportStart{
 		Version: "iperf " + version, SystemInfo: runtime.GOOS + " " + runtime.GOARCH,
-		Timestamp: &wire.ReportTimestamp{Time: now.UTC().Format(http.TimeFormat), Timesecs: now.Unix()},
+		Timestamp: &wire.ReportTimestamp{Time: now.UTC().Format(reportTime), Timesecs: now.Unix()},
 		Cookie:    cookie.String(), TargetBitrate: &p.Bandwidth, SockBufsize: &p.Window,
 		TestStart: &wire.ReportTestStart{
 			Protocol: "TCP", NumStreams: p.Parallel, Blksize: p.Length, Omit: p.Omit, Duration: p.Time,
@@ -64,15 +66,15 @@ func (r *reporter) start(flows []*flow, far wire.ReportHost, cookie wire.Cookie,
 	r.emit(wire.EventStart, s)
 }
 
-// interval says what all streams did since the last one.
-func (r *reporter) interval(flows []*flow, from, to time.Duration, omitted bool) {
+// interval says what all streams did since the last one, in views.
+func (r *reporter) interval(flows []*flow, views []result.View, from, to time.Duration, omitted bool) {
 	if r == nil {
 		return
 	}
 	var i wire.ReportInterval
 	sums := map[bool][]result.View{}
 	for n, f := range flows {
-		v := f.view().Sub(f.prev)
+		v := views[n]
 		sums[f.sends] = append(sums[f.sends], v)
 		one := r.figures(v, f.sends, from, to, true)
 		one.Socket, one.Omitted = result.Some(socketOf(n)), &omitted

@@ -44,13 +44,14 @@ func udpResults(s *wire.StreamResults, f *flow, all result.View) {
 			s.Jitter = wire.SecondsOf(*all.Jitter)
 		}
 	}
-	if f.base.Packets == nil {
+	base := f.omitted
+	if base == nil || base.Packets == nil {
 		return
 	}
-	s.Omitted = &wire.Omitted{Packets: *f.base.Packets}
+	s.Omitted = &wire.Omitted{Packets: *base.Packets}
 	if !f.sends {
-		s.Omitted.Errors = *f.base.Lost
-		s.Omitted.Packets = uint64(max(0, int64(unique(f.base))+*f.base.Lost))
+		s.Omitted.Errors = *base.Lost
+		s.Omitted.Packets = uint64(max(0, int64(unique(*base))+*base.Lost))
 	}
 }
 
@@ -94,8 +95,8 @@ func (t *test) hear(r *wire.Results) {
 		case s.Omitted != nil:
 			packets -= min(packets, s.Omitted.Packets)
 			lost -= s.Omitted.Errors
-		case f.base.Packets != nil: // the far end counts the omitted part and does not say how much
-			packets -= min(packets, *f.base.Packets)
+		case f.omitted != nil && f.omitted.Packets != nil: // the far end counts the omitted part and does not say how much
+			packets -= min(packets, *f.omitted.Packets)
 		}
 		v.Packets = &packets
 		if f.sends {

@@ -36,6 +36,11 @@ type Server struct {
 	Streams           int // 4096
 	StreamsPerAddress int // 1024
 
+	// Report is told what stands in iperf3's own document of each test, as at a
+	// Client, between the test's Begin and its End in Sink. Nil: nobody wants to
+	// know.
+	Report func(run result.ID, event string, data any)
+
 	Interval     time.Duration    // between results; 0 means 1s
 	Sink         result.Sink      // nil means none
 	Counters     *admit.Counters  // live, may be shared; may be nil
@@ -45,7 +50,8 @@ type Server struct {
 	once    sync.Once
 	conns   admit.Gate
 	streams admit.Gate
-	backoff admit.Backoff
+	backoff admit.Backoff        // of addresses
+	guessed admit.AccountBackoff // of names
 
 	mu    sync.Mutex // guards what follows
 	busy  int        // sessions that have a cookie
@@ -60,21 +66,10 @@ type arrival struct {
 	number int
 }
 
-// limit is n, or the default d for 0, or none for -1.
-func limit(n, d int) int {
-	switch {
-	case n == 0:
-		return d
-	case n < 0:
-		return 0
-	}
-	return n
-}
-
 func (s *Server) prepare() {
 	s.once.Do(func() {
-		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
-		s.streams = admit.Gate{Total: limit(s.Streams, 4096), PerAddress: limit(s.StreamsPerAddress, 1024), Word: admit.TooManyTests, What: "streams"}
+		s.conns = admit.Gate{Total: admit.Limit(s.Connections, 4096), PerAddress: admit.Limit(s.ConnectionsPerAddress, 512)}
+		s.streams = admit.Gate{Total: admit.Limit(s.Streams, 4096), PerAddress: admit.Limit(s.StreamsPerAddress, 1024), Word: admit.TooManyConnections, What: "streams"}
 		s.tests = map[wire.Cookie]chan arrival{}
 		if s.Policy == nil {
 			s.Policy = &admit.Limits{}
@@ -103,8 +98,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop(errShutdown)
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	at := addrPort(l.Addr())
+	at := sock.AddrPort(l.Addr())
 	if at.Addr() == netip.IPv6Unspecified() {
 		at = netip.AddrPortFrom(netip.Addr{}, at.Port()) // either family
 	}
@@ -121,36 +115,16 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			stop(&result.Error{Word: result.CodeLocal, Text: "iperf3: UDP socket", Err: err})
 		}
 	})
-	for pause := time.Duration(0); ; {
-		conn, err := l.Accept()
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				conn.Close()
-			}
-			if e, ok := errors.AsType[*result.Error](context.Cause(ctx)); ok && e.Word == result.CodeLocal {
-				return e
-			}
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return &result.Error{Word: result.CodeLocal, Text: "iperf3: listener " + l.Addr().String(), Err: err}
-		case err != nil: // such as too many open files: it may pass
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.Log.Warn("accept", "err", err, "retry_in", pause)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
-			continue
-		}
-		pause = 0
-		s.accept(ctx, &wg, h, conn)
+	err = sock.Accept(ctx, l, Protocol, s.Log, func(conn net.Conn) { s.accept(ctx, &wg, h, conn) })
+	if e, ok := errors.AsType[*result.Error](context.Cause(ctx)); ok && e.Word == result.CodeLocal {
+		return e // of the UDP socket
 	}
+	return err
 }
 
 // accept serves conn, or closes it when there are too many.
 func (s *Server) accept(ctx context.Context, wg *sync.WaitGroup, h *hub, conn net.Conn) {
-	peer := addrPort(conn.RemoteAddr())
+	peer := sock.AddrPort(conn.RemoteAddr())
 	leave, err := s.conns.Enter(peer.Addr())
 	if err != nil {
 		s.Log.Warn("connection refused", "peer", peer, "reason", result.CodeOf(err), "err", err)

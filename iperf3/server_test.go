@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/testnet"
 	"github.com/sonde-net/sonde/iperf3/auth"
 	"github.com/sonde-net/sonde/iperf3/wire"
@@ -57,7 +58,7 @@ func TestHostile(t *testing.T) {
 					t.Error(err)
 				}
 				conn.SetReadDeadline(start.Add(time.Minute))
-				if _, err := io.Copy(io.Discard, conn); err != nil && !gone(err) {
+				if _, err := io.Copy(io.Discard, conn); err != nil && !sock.IsGone(err) {
 					t.Errorf("not closed after %v: %v", time.Since(start), err)
 				}
 				if took := time.Since(start); took > 2*answerTime+time.Second {
@@ -130,7 +131,7 @@ func TestManyClients(t *testing.T) {
 				}
 				for _, d := range c.Direction.Each() {
 					if total := r.end(t).Total(d); total.Sent.Bytes != total.Received.Bytes {
-						t.Errorf("client %d, %v: sent %d, received %d", n, d, total.Sent.Bytes, total.Received.Bytes)
+						t.Errorf("client %d, %v: sent %d, received %d: %v, %v", n, d, total.Sent.Bytes, total.Received.Bytes, show(total.Sent), show(total.Received))
 					}
 				}
 			})
@@ -229,6 +230,42 @@ func TestOurLogin(t *testing.T) {
 		if reasons != 3 {
 			t.Errorf("%d failures in the server's log, want 3", reasons)
 		}
+	})
+}
+
+// TestGuessedAccount: one account's password cannot be guessed from many addresses
+// at their speed, and its user is let in again where they were.
+func TestGuessedAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key := testKey()
+		server := &Server{Key: key, Users: auth.Users{"alice": auth.Hash("alice", "secret")}}
+		p := newPair(t, slow, server)
+		try := func(password string) error {
+			_, err := p.run(t.Context(), Client{Duration: time.Second, Rate: 1e5, Account: "alice", Password: password, Key: &key.PublicKey})
+			for _, e := range p.sink.all() { // as if from another address each time
+				if n, ok := e.(result.Note); ok && n.Login != nil {
+					server.backoff.Succeeded(n.Login.Peer.Addr())
+				}
+			}
+			return err
+		}
+		for range 25 {
+			try("wrong")
+		}
+		if err := try("secret"); result.CodeOf(err) != result.CodeAuth {
+			t.Errorf("after 25 wrong ones: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if err := try("secret"); err != nil {
+			t.Errorf("a minute later: %v", err)
+		}
+		for range 25 {
+			try("wrong")
+		}
+		if err := try("secret"); err != nil {
+			t.Errorf("from where the user has been: %v", err)
+		}
+		p.stop()
 	})
 }
 
@@ -340,4 +377,13 @@ func TestJSONStream(t *testing.T) {
 		}
 		p.stop()
 	})
+}
+
+// show is a view for a message.
+func show(v *result.View) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }

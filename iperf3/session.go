@@ -9,6 +9,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/iperf3/wire"
 	"github.com/sonde-net/sonde/result"
 )
@@ -16,6 +17,7 @@ import (
 // A session is one test as the server sees it, from the cookie to the End.
 type session struct {
 	server  *Server
+	id      result.ID // of the test; empty until it is admitted
 	hub     *hub
 	ctrl    *control
 	peer    netip.AddrPort
@@ -38,9 +40,9 @@ func (s *session) run(ctx context.Context) error {
 		s.refuse(err)
 		return err
 	}
-	settle := sync.OnceFunc(s.settle)
+	settle := sync.OnceValue(s.settle)
 	defer settle()
-	head := result.Head{Run: result.NewID(), Time: time.Now(), Protocol: Protocol, Role: result.Server}
+	head := result.Head{Run: s.id, Time: time.Now(), Protocol: Protocol, Role: result.Server}
 	s.test = newTest(ctx, head, s.server.Sink, s.server.Log.With("peer", s.peer), s.plan)
 	defer s.test.stop(nil)
 	s.test.interval, s.test.counters = s.server.Interval, s.server.Counters
@@ -53,36 +55,39 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	end := s.measure(news)
-	settle() // before the End is seen, so that whoever sees it finds the books in order
+	end.Moved = settle() // before the End is seen, so that whoever sees it finds the books in order
 	s.server.Sink.Put(end)
 	return nil
 }
 
 // settle books what the test moved: all of it, also what was omitted or came too
 // late for its totals.
-func (s *session) settle() {
-	if s.grant.Settle == nil {
-		return
-	}
-	var sent, received uint64
+func (s *session) settle() *result.Moved {
+	var m result.Moved
 	if s.test != nil {
 		for _, f := range s.test.flows {
 			if n := f.view().Bytes; f.sends {
-				sent += n
+				m.Sent += n
 			} else {
-				received += n
+				m.Received += n
 			}
 		}
 	}
-	s.grant.Settle(sent, received)
+	if s.grant.Settle != nil {
+		s.grant.Settle(m.Sent, m.Received)
+	}
+	return &m
 }
 
 // measure runs the data phase to its End.
 func (s *session) measure(news chan heard) result.End {
 	t := s.test
 	s.server.Sink.Put(s.beginning())
-	if s.params.GetServerOutput {
+	if s.params.GetServerOutput || s.server.Report != nil {
 		s.output = newOutput(s.params)
+		if tell := s.server.Report; tell != nil {
+			s.output.also = func(event string, data any) { tell(t.head.Run, event, data) }
+		}
 		s.output.reporter().start(t.flows, wire.ReportHost{Host: s.peer.Addr().String(), Port: s.peer.Port()}, s.cookie, time.Now())
 	}
 	ended := t.counters.Begin()
@@ -187,7 +192,9 @@ func (s *session) exchange() (*wire.Results, error) {
 	t.hear(&far)
 	r := t.results()
 	s.output.reporter().end(t.flows, t.meter.before, r.CPU, &far)
-	s.output.put(&r, s.server.JSON)
+	if s.params.GetServerOutput {
+		s.output.put(&r, t.flows, s.server.JSON)
+	}
 	json, err := r.AppendBinary(nil)
 	if err != nil {
 		return &far, err
@@ -223,7 +230,7 @@ func (s *session) complete(far *wire.Results) bool {
 // giveUp tells the client that there will be no more.
 func (s *session) giveUp() {
 	cause := context.Cause(s.test.ctx)
-	if gone(cause) || errors.Is(cause, errClientStops) || errors.Is(cause, errClientGivesUp) {
+	if sock.IsGone(cause) || errors.Is(cause, errClientStops) || errors.Is(cause, errClientGivesUp) {
 		return
 	}
 	var err error
@@ -245,7 +252,7 @@ func (s *session) beginning() result.Begin {
 	p := s.params
 	b := result.Begin{
 		Head: s.test.now(), Transport: transport(p), Direction: direction(p),
-		Peer: s.peer, Local: addrPort(s.ctrl.conn.LocalAddr()), Streams: p.Parallel, Size: p.Length,
+		Peer: s.peer, Local: sock.AddrPort(s.ctrl.conn.LocalAddr()), Streams: p.Parallel, Size: p.Length,
 		Duration: time.Duration(p.Time) * time.Second, Account: s.account, Login: "none",
 	}
 	if s.account != "" {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/stream"
 	"github.com/sonde-net/sonde/iperf3/auth"
 	"github.com/sonde-net/sonde/iperf3/wire"
@@ -34,8 +35,9 @@ func (s *session) agree(ctx context.Context) error {
 		return err
 	}
 	p := s.params
+	s.id = result.NewID()
 	s.grant, err = s.server.Policy.Admit(ctx, admit.Request{
-		Protocol: Protocol, Account: s.account, Peer: s.peer.Addr(),
+		Protocol: Protocol, Run: string(s.id), Account: s.account, Peer: s.peer.Addr(),
 		Transmit: p.Reverse || p.Bidirectional, Receive: !p.Reverse, Streams: p.Parallel,
 	})
 	if err != nil {
@@ -79,6 +81,10 @@ func (s *session) login() error {
 	}
 	user, reason, err := auth.Check(srv.Key, srv.Users, s.params.AuthToken, now, srv.Skew)
 	s.account = user
+	if waits := srv.guessed.Check(user, s.peer.Addr(), now); waits != nil && user != "" {
+		// Refused like a wrong password, the right one or not.
+		reason, err = waits.Error(), auth.ErrDenied
+	}
 	note := result.Note{Level: result.Info, Code: result.NoteAuthSuccess,
 		Head:  result.Head{Time: now, Protocol: Protocol, Role: result.Server},
 		Text:  fmt.Sprintf("%v logged in as %q", s.peer, user),
@@ -86,6 +92,9 @@ func (s *session) login() error {
 	}
 	if err != nil {
 		srv.backoff.Failed(s.peer.Addr(), now)
+		if user != "" {
+			srv.guessed.Failed(user, now)
+		}
 		note.Level, note.Code = result.Warning, result.NoteAuthFailure
 		note.Text = fmt.Sprintf("%v did not log in as %q: %s", s.peer, user, reason)
 		note.Login.Reason = reason
@@ -93,6 +102,7 @@ func (s *session) login() error {
 		return &result.Error{Word: result.CodeAuth, Text: reason, Err: err}
 	}
 	srv.backoff.Succeeded(s.peer.Addr())
+	srv.guessed.Succeeded(user, s.peer.Addr(), now)
 	srv.Sink.Put(note)
 	return nil
 }
@@ -146,7 +156,7 @@ func (s *session) refuse(err error) {
 	_, refused := errors.AsType[*admit.RefusedError](err)
 	_, spent := errors.AsType[*admit.ExceededError](err)
 	switch {
-	case gone(err) || silent(err):
+	case sock.IsGone(err) || silent(err):
 		return
 	case isField:
 		number = field.Number()
@@ -207,10 +217,12 @@ func (s *session) takePorts(ctx context.Context, ports <-chan *port, news <-chan
 		if err != nil {
 			return fmt.Errorf("UDP stream %d of %d: %w", n+1, s.params.Streams(), err)
 		}
+		p.near = sock.AddrPort(s.ctrl.conn.LocalAddr()).Addr()
 		if sends := s.params.ServerSends(n); sends {
 			p.deafen()
 			s.test.add(s.plan.newUDPSender(p, p.from), sends)
 		} else {
+			p.counters64.Store(s.params.Counters64)
 			s.test.add(s.plan.newUDPReceiver(p, p.from), sends)
 		}
 	}

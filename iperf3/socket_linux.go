@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sonde-net/sonde/internal/sock"
 )
 
 // onSocket runs f on the descriptor of c.
@@ -38,7 +40,7 @@ func setCongestion(c *net.TCPConn, name string) error {
 
 // setTOS sets the IPv4 TOS or the IPv6 traffic class.
 func setTOS(c *net.TCPConn, tos int) error {
-	four := addrPort(c.LocalAddr()).Addr().Is4()
+	four := sock.AddrPort(c.LocalAddr()).Addr().Is4()
 	return onSocket(c, func(fd int) error {
 		if four {
 			return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, tos)

@@ -11,6 +11,7 @@ import (
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/rtt"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/iperf3/wire"
 	"github.com/sonde-net/sonde/result"
 )
@@ -28,6 +29,7 @@ type test struct {
 	plan     *plan
 	flows    []*flow
 	interval time.Duration
+	each     bool // intervals of each stream, too
 	counters *admit.Counters
 
 	ctx      context.Context // its cause is why the test ended early
@@ -71,7 +73,7 @@ func (t *test) add(p part, sends bool) {
 func (t *test) start(r *reporter) {
 	t.begun = time.Now()
 	t.cpu = newCPUShare()
-	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, flows: t.flows, near: r, rtt: t.rtt, queueing: &t.plan.queue}
+	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, flows: t.flows, near: r, rtt: t.rtt, each: t.each, queueing: &t.plan.queue}
 	var once sync.Once
 	for _, f := range t.flows {
 		ctx, group := t.ctx, &t.readers
@@ -219,9 +221,9 @@ func (t *test) explain(cause error) (reason string, err error) {
 		return result.ReasonShutdown, nil
 	case errors.Is(cause, errMaxDuration), errors.Is(cause, errExpired):
 		return result.ReasonMaxDuration, &admit.RefusedError{Word: result.ReasonMaxDuration, Text: cause.Error()}
-	case errors.Is(cause, errClientStops), errors.Is(cause, errClientGivesUp), gone(cause) && atServer:
+	case errors.Is(cause, errClientStops), errors.Is(cause, errClientGivesUp), sock.IsGone(cause) && atServer:
 		return result.ReasonClientGone, nil
-	case errors.Is(cause, errServerStops), gone(cause):
+	case errors.Is(cause, errServerStops), sock.IsGone(cause):
 		return result.ReasonServerGone, &result.Error{Word: result.CodePeerLost, Err: cause,
 			Text: fmt.Sprintf("the server ended the test after %v of data", after),
 			Hint: "it may limit the rate or the duration of a test, or have been stopped"}

@@ -23,8 +23,9 @@ type visitor struct {
 // A registration is what a client says of itself.
 type registration struct {
 	who     visitor
-	via     int // the socket it came to
+	via     door // it came to
 	local   netip.AddrPort
+	stamp   uint64 // MYTS
 	records []wire.Record
 }
 
@@ -88,7 +89,7 @@ func (r *ring[T]) take(who visitor, now time.Time) (value T, ok bool) {
 
 // stranger takes a packet of somebody who is not in the table. It answers with
 // at most one packet, not longer than what came, and nobody else hears of it.
-func (h *hub) stranger(now time.Time, via int, from netip.AddrPort, p *wire.Packet, records []wire.Record, size int) {
+func (h *hub) stranger(now time.Time, via door, from netip.AddrPort, p *wire.Packet, records []wire.Record, size int) {
 	who := visitor{from, p.ID}
 	if p.Echo != nil && h.seal.proves(*p.Echo, from, p.ID, now) {
 		if r, ok := h.lobby.pending.take(who, now); ok {
@@ -112,7 +113,7 @@ func (h *hub) stranger(now time.Time, via int, from netip.AddrPort, p *wire.Pack
 		h.drops[dropLimit]++
 		return
 	}
-	r := registration{who: who, via: via, local: p.Local, records: copyOf(records)}
+	r := registration{who: who, via: via, local: p.Local, stamp: *p.Stamp, records: copyOf(records)}
 	if _, ok := h.lobby.proven.take(who, now); ok {
 		h.admit(now, r)
 		return
@@ -135,7 +136,7 @@ func (h *hub) challenge(now time.Time, r registration, echo uint64, size int) {
 	}
 	for _, answer := range []*wire.Packet{p, short} {
 		answer.Role, answer.Release, answer.Sequence = wire.FromServer, wire.ReleaseSonde, h.sequence
-		b, err := answer.Append(nil, r.who.at.Addr())
+		b, err := h.keys.append(answer, noID, answer.ID, r.who.at.Addr(), h.keys.stamp(now, h.counterOf(answer.ID)))
 		if err == nil && len(b) <= size {
 			h.sequence++
 			h.out(r.via, r.who.at, b)

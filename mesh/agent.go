@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/nat"
 	"github.com/sonde-net/sonde/mesh/wire"
 	"github.com/sonde-net/sonde/result"
 )
@@ -19,16 +20,24 @@ type agent struct {
 	name     string
 	interval time.Duration
 	noRelay  bool
+	observe  bool
 	sink     result.Sink
 	log      *slog.Logger
-	out      func(to netip.AddrPort, b []byte)
+	out      func(to netip.AddrPort, b []byte) // by the socket for peers, and for servers if there is no other
+	control  func(to netip.AddrPort, b []byte) // by the socket for servers; nil unless the node is split
+	fail     func(error)                       // ends the node
+	bulk     *bulk                             // moves files; nil does not
 
-	local   netip.AddrPort
-	hosts   []netip.Addr
-	extra   []wire.Candidate // predicted ports of our own
-	nat     natKind          // zero until it is found out
-	found   NATStatus
-	mapping *wire.Candidate // what the router maps to us; nil if nothing
+	local       netip.AddrPort
+	controlPort uint16 // of the control socket
+	hosts       []netip.Addr
+	extra       []wire.Candidate // predicted ports of our own
+	foreseen    time.Time        // when they were asked for
+	nat         natKind          // zero until it is found out
+	found       NATStatus
+	filtering   nat.Behaviour
+	mapping     *wire.Candidate // what the router maps to us; nil if nothing
+	port        *MappedPort     // the same for people; nil if nothing
 
 	started   time.Time
 	left      bool
@@ -38,6 +47,11 @@ type agent struct {
 	early     punches
 	byAddress map[netip.AddrPort]*peer // peers that an old list gave, by what it gave
 	drops     map[string]uint64
+	keys      keys
+	counter   uint32     // of packets to servers: one server may be several homes
+	verify    *VerifyKey // nil: lists need no signature
+	asks      map[wire.Ask]chan wire.Tolds
+	letters   []*letter
 }
 
 // receive takes a datagram.
@@ -47,15 +61,10 @@ func (a *agent) receive(now time.Time, from netip.AddrPort, datagram []byte) {
 		return
 	}
 	if p.Role == wire.FromServer {
-		i := slices.IndexFunc(a.servers, func(s *home) bool { return s.at == from })
-		if i < 0 {
-			a.drops[dropSource]++
-			return
-		}
-		a.fromServer(now, a.servers[i], p, records)
+		a.receiveServer(now, from, datagram, p, records, false)
 		return
 	}
-	m := message{Packet: p, from: from, at: now}
+	m := message{Packet: p, from: from, at: now, size: len(datagram)}
 	if !a.read(&m, records) {
 		return
 	}
@@ -64,7 +73,65 @@ func (a *agent) receive(now time.Time, from netip.AddrPort, datagram []byte) {
 		a.drops[dropSource]++
 		return
 	}
-	a.fromPeer(now, peer, &m)
+	if a.isOurs(now, datagram, p.ID, &peer.fresh) {
+		a.sort(now, peer, &m)
+	}
+}
+
+// receiveServer takes what says that it is from a server.
+func (a *agent) receiveServer(now time.Time, from netip.AddrPort, datagram []byte, p *wire.Packet, records []wire.Record, atControl bool) {
+	i := slices.IndexFunc(a.servers, func(s *home) bool { return s.at == from })
+	if i < 0 {
+		a.drops[dropSource]++
+		return
+	}
+	s := a.servers[i]
+	if a.isOurs(now, datagram, noID, &s.fresh) && a.isSigned(datagram, s, records) {
+		a.fromServer(now, s, p, records, atControl)
+	}
+}
+
+// isOurs reports whether a datagram for us is made with our key, if we have one,
+// and new.
+func (a *agent) isOurs(now time.Time, datagram []byte, from wire.ID, f *freshness) bool {
+	auth, ok := a.keys.check(datagram, from, a.id)
+	switch {
+	case !ok:
+		a.drops[dropKey]++
+	case a.keys.mesh != nil && !f.accept(auth, now):
+		a.drops[dropReplay]++
+		ok = false
+	}
+	return ok
+}
+
+// isSigned reports whether what a server tells of other nodes is signed, if it
+// has to be, and not older than what it told before.
+func (a *agent) isSigned(datagram []byte, s *home, records []wire.Record) bool {
+	if a.verify == nil || !slices.ContainsFunc(records, func(r wire.Record) bool {
+		return r.Type == wire.RecordList || r.Type == wire.RecordPunch
+	}) {
+		return true
+	}
+	sign, err := wire.VerifySign(datagram, a.verify.public[:], noID, a.id)
+	if err != nil || sign.Time+uint64(clockDifference/time.Millisecond) < s.signed {
+		a.drops[dropKey]++
+		return false
+	}
+	s.signed = max(s.signed, sign.Time)
+	return true
+}
+
+// sort hands a message to those whom it concerns.
+func (a *agent) sort(now time.Time, p *peer, m *message) {
+	switch {
+	case len(m.bulk) == 0:
+		a.fromPeer(now, p, m)
+	case a.bulk == nil:
+		a.drops[dropBulk]++
+	default:
+		a.bulk.take(a, p, m)
+	}
 }
 
 // A message is a packet of a peer with its records.
@@ -76,6 +143,9 @@ type message struct {
 	hello *wire.Hello
 	times *wire.Times
 	path  *wire.Path
+	text  *wire.Text
+	bulk  []wire.Record // of bulk transfer; then the rest does not count
+	size  int           // of the packet, bytes
 }
 
 // read takes the records out of a packet; false if one is malformed.
@@ -95,6 +165,12 @@ func (a *agent) read(m *message, records []wire.Record) bool {
 			var p wire.Path
 			p, err = wire.ParsePath(r.Value)
 			m.path = &p
+		case wire.RecordText:
+			var t wire.Text
+			t, err = wire.ParseText(r.Value)
+			m.text = &t
+		case wire.RecordOffer, wire.RecordWant, wire.RecordGet, wire.RecordBlock, wire.RecordDone, wire.RecordCancel, wire.RecordHave:
+			m.bulk = append(m.bulk, r)
 		}
 		if err != nil {
 			a.drops[dropRecord]++
@@ -123,12 +199,12 @@ func (a *agent) relayed(now time.Time, s *home, l wire.Relay) {
 		return
 	}
 	peer := a.peers[peerKey{id: l.Peer}]
-	m := message{Packet: inner, via: s, at: now}
+	m := message{Packet: inner, via: s, at: now, size: len(l.Inner)}
 	switch {
 	case peer == nil || inner.Role != wire.FromClient || inner.ID != l.Peer:
 		a.drops[dropSource]++
-	case a.read(&m, records):
-		a.fromPeer(now, peer, &m)
+	case a.isOurs(now, l.Inner, inner.ID, &peer.fresh) && a.read(&m, records):
+		a.sort(now, peer, &m)
 	}
 }
 
@@ -199,7 +275,7 @@ func (a *agent) meet(now time.Time, key peerKey, l listing) *peer {
 func (a *agent) update(now time.Time, p *peer, l listing) {
 	p.name, p.nat = l.entry.Name, natKind{l.entry.Mapping, l.entry.Filtering}
 	if p.offer(l.entry.Candidates, a.families()) && p.use == nil {
-		p.restart(now)
+		p.again(now) // the relay does not wait longer for it
 	}
 	if l.old {
 		for _, c := range l.entry.Candidates {
@@ -245,7 +321,7 @@ func (a *agent) leave() {
 	}
 	a.left = true
 	for _, s := range a.servers {
-		a.toServer(s, &wire.Packet{Local: a.localFor(s), Shutdown: true})
+		a.sendServer(s, &wire.Packet{Local: a.localFor(s), Shutdown: true}, false)
 	}
 }
 
@@ -254,6 +330,7 @@ func (a *agent) end(now time.Time) {
 	for _, p := range a.sorted() {
 		a.forget(now, p, result.ReasonDone)
 	}
+	a.post(now) // nobody is there any more
 }
 
 // sorted is the peers in a fixed order: as they were met.
@@ -277,8 +354,12 @@ func (a *agent) due(now time.Time) {
 		a.started = now
 	}
 	a.watch(now)
+	if a.isSplit() {
+		a.leaveUnsplit(now)
+	}
+	a.post(now)
 	for _, p := range a.peers {
-		if !p.self {
+		if !p.self && !a.observe {
 			a.tend(now, p)
 		}
 	}

@@ -22,8 +22,17 @@ type home struct {
 	up     bool // it was heard in time
 	silent bool // it was said that it is silent
 
+	control      bool           // our socket for servers is in use
+	controlled   time.Time      // when it was answered last
+	controlAsked time.Time      // when it was registered first
+	controlSeen  netip.AddrPort // it, as the server sees it
+	listsOld     time.Time      // when it first sent a list as of old
+
 	reflected bool   // it has told its other port, if any
 	otherPort uint16 // where it listens too; 0 if nowhere
+
+	fresh  freshness
+	signed uint64 // ms, the latest time of a signature
 
 	sequence              uint32
 	registered            time.Time
@@ -58,19 +67,44 @@ type peerKey struct {
 	at netip.AddrPort
 }
 
+// capabilities are what our nodes can do.
+const capabilities = wire.CanReport | wire.WantsRelay | wire.CanBulk
+
 // register tells a server that we are here.
 func (a *agent) register(now time.Time, s *home) {
 	s.registered = now
 	token := s.stamps.fresh(now)
-	hello := wire.Hello{Part: wire.PartNode, Can: wire.CanReport | wire.WantsRelay, Mapping: a.nat.mapping, Filtering: a.nat.filtering, Name: a.name}
+	hello := wire.Hello{Part: wire.PartNode, Can: a.can(), Mapping: a.nat.mapping, Filtering: a.nat.filtering, Name: a.name}
+	if a.observe {
+		hello.Part = wire.PartControl
+	}
 	bodies := []wire.Body{hello, wire.Candidates(a.candidates())}
+	var news []wire.Body
 	if s.sonde {
 		if r := a.report(now); len(r) > 0 {
-			bodies = append(bodies, r)
+			news = append(news, r)
 		}
 	}
+	switch {
+	case s.control:
+		a.registerControl(now, s, news...)
+	case a.isSplit() && s.joins():
+		a.registerControl(now, s)
+		fallthrough
+	default:
+		bodies = append(bodies, news...)
+	}
 	s.sent++
-	a.toServer(s, &wire.Packet{Local: a.localFor(s), Stamp: &token, Ext: stream(bodies...)})
+	a.sendServer(s, &wire.Packet{Local: a.localFor(s), Stamp: &token, Ext: stream(bodies...)}, false)
+}
+
+// registerAll tells all servers that answer what is new of us.
+func (a *agent) registerAll(now time.Time) {
+	for _, s := range a.servers {
+		if s.up {
+			a.register(now, s)
+		}
+	}
 }
 
 // localFor is our own address as a registration names it: of the server's
@@ -100,47 +134,86 @@ func (a *agent) candidates() []wire.Candidate {
 	return all[:min(len(all), wire.MaxCandidates)]
 }
 
-func (a *agent) toServer(s *home, p *wire.Packet) {
+// toServer sends by the socket for servers, if that is in use.
+func (a *agent) toServer(s *home, p *wire.Packet) { a.sendServer(s, p, s.control) }
+
+// sendServer sends to a server, by the control socket or by that for peers.
+func (a *agent) sendServer(s *home, p *wire.Packet, byControl bool) {
 	p.Role, p.Release, p.ID, p.Sequence = wire.FromClient, wire.ReleaseSonde, a.id, s.sequence
-	b, err := p.Append(nil, s.at.Addr())
+	b, err := a.keys.append(p, a.id, noID, s.at.Addr(), a.keys.stamp(time.Now(), &a.counter))
 	if err != nil {
 		a.log.Error("cannot make a packet", "server", s.at, "err", err)
 		return
 	}
 	s.sequence++
+	if byControl {
+		a.control(s.at, b)
+		return
+	}
 	a.out(s.at, b)
 }
 
-// fromServer takes a packet of a server.
-func (a *agent) fromServer(now time.Time, s *home, p *wire.Packet, records []wire.Record) {
+// fromServer takes a packet of a server, which came to the control socket or to
+// that for peers.
+func (a *agent) fromServer(now time.Time, s *home, p *wire.Packet, records []wire.Record, atControl bool) {
 	s.received++
 	s.heard = now
 	if !s.up {
 		s.up, s.silent = true, false
 		a.note(result.Info, "server_up", fmt.Sprintf("server %s answers", s.name), "")
 	}
-	if p.Echo != nil {
+	// Records count only if their sender knows what we registered with: anybody can
+	// send in a server's name, and what is listed is sent to.
+	isAsked := p.Echo != nil && s.stamps.has(*p.Echo)
+	if isAsked && !slices.ContainsFunc(records, func(r wire.Record) bool { return r.Type != wire.RecordReflect }) {
 		if rtt, ok := s.stamps.match(*p.Echo, now); ok {
 			s.acked++
 			s.rtt = &rtt
 		}
 	}
-	if p.Seen.IsValid() && p.Seen != s.seen {
-		s.seen = p.Seen
-		a.log.Info("Server sees us as", "server", s.at, "address", p.Seen)
+	if len(records) > 0 && !isAsked {
+		a.drops[dropStray]++
+		records = nil
 	}
+	a.seenAs(s, p.Seen, atControl)
 	if p.Stamp != nil {
-		a.toServer(s, &wire.Packet{Echo: p.Stamp})
+		a.sendServer(s, &wire.Packet{Echo: p.Stamp}, atControl) // it proves that we hear there
 	}
-	if p.Whole && len(p.Ext) == 0 {
-		a.adoptOld(now, s, p.Peers)
+	if p.Whole && len(p.Ext) == 0 && a.verify == nil && !s.sonde {
+		a.takeOld(now, s, p.Peers)
 	}
 	for _, r := range records {
-		a.serverRecord(now, s, r)
+		a.serverRecord(now, s, r, atControl)
+	}
+	if atControl && len(records) > 0 {
+		a.controlWorks(now, s)
 	}
 }
 
-func (a *agent) serverRecord(now time.Time, s *home, r wire.Record) {
+// seenAs takes how a server sees one of our sockets.
+func (a *agent) seenAs(s *home, seen netip.AddrPort, atControl bool) {
+	last := &s.seen
+	if atControl {
+		last = &s.controlSeen
+	}
+	if seen.IsValid() && seen != *last {
+		*last = seen
+		a.log.Info("Server sees us as", "server", s.at, "address", seen)
+	}
+}
+
+// takeOld takes a whole list as of old. To a split node it says that the server
+// cannot join its sockets.
+func (a *agent) takeOld(now time.Time, s *home, peers []wire.Listed) {
+	switch {
+	case !a.isSplit():
+		a.adoptOld(now, s, peers)
+	case s.listsOld.IsZero():
+		s.listsOld = now
+	}
+}
+
+func (a *agent) serverRecord(now time.Time, s *home, r wire.Record, atControl bool) {
 	var err error
 	switch r.Type {
 	case wire.RecordHello:
@@ -162,6 +235,12 @@ func (a *agent) serverRecord(now time.Time, s *home, r wire.Record) {
 		var f wire.Reflect
 		if f, err = wire.ParseReflect(r.Value); err == nil {
 			s.reflected, s.otherPort = true, f.OtherPort
+			a.seenAs(s, f.Seen, atControl)
+		}
+	case wire.RecordTold:
+		var t wire.Tolds
+		if t, err = wire.ParseTolds(r.Value); err == nil {
+			a.told(t)
 		}
 	case wire.RecordRelay:
 		var l wire.Relay
@@ -236,6 +315,18 @@ func reflexive(e wire.Entry) (netip.AddrPort, bool) {
 	return e.Candidates[i].At, true
 }
 
+// newsEvery is how often a node registers while it has news of a peer.
+const newsEvery = time.Second
+
+func (a *agent) hasNews() bool {
+	for _, p := range a.peers {
+		if p.news && p.hasID && !p.self {
+			return true
+		}
+	}
+	return false
+}
+
 // watch registers where it is time, and says which servers fall silent.
 func (a *agent) watch(now time.Time) {
 	for _, s := range a.servers {
@@ -243,15 +334,19 @@ func (a *agent) watch(now time.Time) {
 		if s.heard.IsZero() && s.sent < 5 {
 			every = time.Second // the first packets may be lost
 		}
+		if s.up && s.sonde && now.Sub(s.registered) >= newsEvery && a.hasNews() {
+			every = newsEvery
+		}
 		if s.registered.IsZero() || now.Sub(s.registered) >= every {
 			a.register(now, s)
 		}
+		a.watchControl(now, s)
 		since := s.heard
 		if since.IsZero() {
 			since = a.started
 		}
 		if !s.silent && now.Sub(since) > serverSilence {
-			s.silent, s.up = true, false
+			s.silent, s.up, s.sonde = true, false, false // it may come back as an original one
 			a.serverLost(s)
 		}
 	}

@@ -2,11 +2,14 @@ package mesh
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pion/stun/v3"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/testnet"
 	"github.com/sonde-net/sonde/mesh/wire"
 )
@@ -61,7 +64,7 @@ func TestStrangersAreNotAnswered(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := sendTo(c, netip.MustParseAddrPort(place(0)+":5000"), b); err != nil {
+			if err := sendTo(sock.Answering(c), netip.Addr{}, netip.MustParseAddrPort(place(0)+":5000"), b); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -90,6 +93,7 @@ func idOf(t *testing.T, s string) wire.ID {
 func TestHugeLists(t *testing.T) {
 	server := netip.MustParseAddrPort("192.0.2.1:23456")
 	a := testAgent("198.51.100.1:5000", server)
+	token := a.servers[0].stamps.fresh(start)
 	const pages = 250
 	for page := range pages {
 		var entries []wire.Entry
@@ -98,7 +102,7 @@ func TestHugeLists(t *testing.T) {
 				{Kind: wire.CandidateReflexive, At: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(page), byte(i), 1}), 9)},
 			}})
 		}
-		p := &wire.Packet{Role: wire.FromServer, Release: 3, ID: a.id,
+		p := &wire.Packet{Role: wire.FromServer, Release: 3, ID: a.id, Echo: &token,
 			Ext: stream(wire.List{Generation: 1, Page: uint8(page), Pages: pages, Total: 25 * pages, Entries: entries})}
 		b, err := p.Append(nil, server.Addr())
 		if err != nil {
@@ -108,6 +112,72 @@ func TestHugeLists(t *testing.T) {
 	}
 	if len(a.peers) != maxPeers {
 		t.Errorf("%d peers of %d listed", len(a.peers), 25*pages)
+	}
+}
+
+// Whoever sends in a server's name, but does not know what we registered with,
+// has us send to nobody.
+func TestForgedLists(t *testing.T) {
+	server := netip.MustParseAddrPort("192.0.2.1:23456")
+	a := testAgent("198.51.100.1:5000", server)
+	token := a.servers[0].stamps.fresh(start)
+	guess := token + 1
+	victim := []wire.Candidate{{Kind: wire.CandidateReflexive, At: netip.MustParseAddrPort("203.0.113.7:53")}}
+	forge := func(echo *uint64, bodies ...wire.Body) {
+		p := &wire.Packet{Role: wire.FromServer, Release: 3, ID: a.id, Echo: echo, Ext: stream(bodies...)}
+		b, err := p.Append(nil, server.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.receive(start, server, b)
+	}
+	list := wire.List{Generation: 1, Pages: 1, Total: 1, Entries: []wire.Entry{{ID: wire.ID{7}, Candidates: victim}}}
+	for _, echo := range []*uint64{nil, &guess} {
+		forge(echo, wire.Hello{Part: wire.PartServer, Can: wire.OffersRelay}, list)
+		forge(echo, wire.Punch{Nonce: 1, Peer: wire.ID{7}, Candidates: victim})
+	}
+	if s := a.servers[0]; len(a.peers) != 0 || s.sonde || a.drops[dropStray] != 4 {
+		t.Errorf("%d peers, dropped %v", len(a.peers), a.drops)
+	}
+	// From a server that is known to be ours, no list as of old either.
+	forge(&token, wire.Hello{Part: wire.PartServer}, list)
+	if len(a.peers) != 1 {
+		t.Errorf("%d peers of the true list", len(a.peers))
+	}
+	old := &wire.Packet{Role: wire.FromServer, Release: 2, ID: a.id, Whole: true, Peers: []wire.Listed{{Outside: victim[0].At}, {Outside: netip.MustParseAddrPort("203.0.113.8:53")}}}
+	b, err := old.Append(nil, server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.receive(start, server, b)
+	if len(a.peers) != 1 {
+		t.Errorf("%d peers after a list as of old", len(a.peers))
+	}
+}
+
+// A node cannot have all others send to a victim: it is listed at addresses that
+// can be its own.
+func TestVictimIsNotListed(t *testing.T) {
+	b := newBench(Limits{})
+	var all wire.Candidates
+	for i := range 6 {
+		all = append(all, wire.Candidate{Kind: wire.CandidateMapped, At: netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 53)},
+			wire.Candidate{Kind: wire.CandidateHost, At: netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(i), 15: 1}), 53)})
+	}
+	all = append(all, wire.Candidate{Kind: wire.CandidateMapped, At: netip.MustParseAddrPort("192.0.2.9:7777")})
+	clientAt(b, "192.0.2.9:1", wire.ID{9}, 48, someHello, all)
+	clientAt(b, "192.0.2.8:1", wire.ID{8}, 48, someHello)
+	x, y := b.clients[wire.ID{9}], b.clients[wire.ID{8}]
+	var four, six []string
+	for _, c := range x.candidatesFor(y) {
+		if c.At.Addr().Is4() {
+			four = append(four, c.At.String())
+		} else {
+			six = append(six, c.At.String())
+		}
+	}
+	if !slices.Equal(four, []string{"192.0.2.9:1", "192.0.2.9:7777"}) || len(six) != unseenCandidates {
+		t.Errorf("listed at %v and %v", four, six)
 	}
 }
 
@@ -161,4 +231,60 @@ func FuzzReceive(f *testing.F) {
 			t.Fatalf("%d clients, %d peers", len(b.clients), len(a.peers))
 		}
 	})
+}
+
+// Requests to STUN in a victim's name bring the victim hardly more than they
+// cost; nobody can have the server write to well-known ports.
+func TestSTUNReflection(t *testing.T) {
+	b := newBench(Limits{})
+	b.reflect = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:23456"), netip.MustParseAddrPort("192.0.2.1:23457")}
+	victim := netip.MustParseAddrPort("203.0.113.7:7000")
+	request := func(attributes ...stun.RawAttribute) []byte {
+		m := stun.MustBuild(stun.TransactionID, stun.BindingRequest)
+		for _, a := range attributes {
+			m.Add(a.Type, a.Value)
+		}
+		m.Encode()
+		return m.Raw
+	}
+	change := stun.RawAttribute{Type: stun.AttrChangeRequest, Value: []byte{0, 0, 0, 2}}
+	port := func(p uint16) stun.RawAttribute {
+		return stun.RawAttribute{Type: stun.AttrResponsePort, Value: []byte{byte(p >> 8), byte(p), 0, 0}}
+	}
+	for _, tt := range []struct {
+		name    string
+		request []byte
+		grown   int // answers that may be longer than the request
+	}{
+		{"plain", request(), growingBurst},
+		{"another socket", request(change), 0},
+		{"another port", request(port(8000)), 0},
+		{"both", request(change, port(8000)), 0},
+	} {
+		b.until(b.now.Add(10 * time.Second))
+		b.sent = nil
+		for range 1000 {
+			b.receiveNow(victim, tt.request)
+		}
+		grown := 0
+		for _, s := range b.sent {
+			if len(s.b) > len(tt.request) {
+				grown++
+			}
+			if s.to.Addr() != victim.Addr() {
+				t.Errorf("%s: an answer to %v", tt.name, s.to)
+			}
+		}
+		if grown > tt.grown || len(b.sent) > b.limits.perStranger() {
+			t.Errorf("%s: %d answers, %d of them longer than %d bytes", tt.name, len(b.sent), grown, len(tt.request))
+		}
+	}
+	b.until(b.now.Add(10 * time.Second))
+	b.sent = nil
+	for _, p := range []uint16{0, 53, 123, 1023} {
+		b.receiveNow(victim, request(change, port(p)))
+	}
+	if len(b.sent) != 0 {
+		t.Errorf("%d answers to well-known ports", len(b.sent))
+	}
 }

@@ -2,9 +2,9 @@ package mesh
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +22,7 @@ type mappingRouter struct {
 	t       *testing.T
 	ns      *testnet.Namespace
 	outside netip.Addr
+	dead    bool // grants what it does not do
 
 	mu     sync.Mutex // guards mapped
 	mapped map[uint16]bool
@@ -54,7 +55,7 @@ func (r *mappingRouter) serve(c net.PacketConn) {
 func (r *mappingRouter) set(port uint16, on bool, inside netip.Addr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if on && !r.mapped[port] {
+	if on && !r.mapped[port] && !r.dead {
 		rules(r.t, r.ns, func(c *nftables.Conn, _ *nftables.Table) {
 			table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "mapped"})
 			chain := c.AddChain(&nftables.Chain{Table: table, Name: "in", Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest})
@@ -99,9 +100,19 @@ func dropUnasked(c *nftables.Conn, table *nftables.Table) {
 }
 
 // Two sides with symmetric NATs, which cannot meet, do if the router of one maps
-// a port; and nothing is left there afterwards.
+// a port; a mapping that leads nowhere is not believed. Nothing is left at the
+// router afterwards.
 func TestLaboratoryMapping(t *testing.T) {
 	testnet.NeedNamespaces(t)
+	for _, dead := range []bool{false, true} {
+		t.Run(fmt.Sprint("dead ", dead), func(t *testing.T) {
+			t.Parallel()
+			labMapping(t, dead)
+		})
+	}
+}
+
+func labMapping(t *testing.T, dead bool) {
 	public, server, host, router := testnet.NewNamespace(t), testnet.NewNamespace(t), testnet.NewNamespace(t), testnet.NewNamespace(t)
 	testnet.Wire(t, testnet.Cable{}, testnet.End{In: public, Name: "srv"},
 		testnet.End{In: server, Name: "eth0", Addresses: []string{"198.51.100.10/24", "198.51.100.11/24"}})
@@ -118,7 +129,7 @@ func TestLaboratoryMapping(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ask.Close()
-	r := &mappingRouter{t: t, ns: router, outside: netip.MustParseAddr("198.51.100.101"), mapped: map[uint16]bool{}}
+	r := &mappingRouter{t: t, ns: router, outside: netip.MustParseAddr("198.51.100.101"), dead: dead, mapped: map[uint16]bool{}}
 	go r.serve(ask)
 
 	w := &world{t: t}
@@ -129,21 +140,29 @@ func TestLaboratoryMapping(t *testing.T) {
 	}
 	s := &Server{Relay: &Relaying{}}
 	w.serveOn(s, conns)
-	a := &resident{Node: &Node{Servers: []string{"198.51.100.10"}, Name: "a", Listen: netip.MustParseAddrPort("192.168.1.2:5000"), ListenPacket: host.ListenPacket, Router: netip.MustParseAddr("192.168.1.1")}}
+	a := &resident{Node: &Node{Servers: []string{"198.51.100.10"}, Name: "a", Listen: netip.MustParseAddrPort("192.168.1.2:5000"), ListenPacket: host.ListenPacket, MapPort: true, Router: netip.MustParseAddr("192.168.1.1"), Dial: host.DialContext}}
 	b := &resident{Node: &Node{Servers: []string{"198.51.100.10"}, Name: "b", Listen: netip.MustParseAddrPort(own + ":5001"), ListenPacket: other.ListenPacket}}
 	w.run(a)
 	w.run(b)
-	isDirect := func(r *resident) bool {
-		return slices.ContainsFunc(r.Status().Peers, func(p PeerStatus) bool { return p.State == "direct" })
+	want := PathMapped
+	if dead {
+		want = PathRelayed
 	}
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && !(isDirect(a) && isDirect(b)); {
+	isSo := func(r *resident) bool {
+		st := r.Status()
+		return len(st.Peers) == 1 && st.Peers[0].Path == want && (r == b || st.NAT.Mapped != nil)
+	}
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && !(isSo(a) && isSo(b)); {
 		time.Sleep(100 * time.Millisecond)
 	}
-	if p := b.peer(t, "a"); p.State != "direct" || p.Path != "mapped" {
+	if p := b.peer(t, "a"); p.Path != want {
 		t.Errorf("b reaches a: %+v; a's notes %v", p, a.notes())
 	}
-	if p := a.peer(t, "b"); p.State != "direct" {
+	if p := a.peer(t, "b"); p.Path != want {
 		t.Errorf("a reaches b: %+v", p)
+	}
+	if m := a.Status().NAT.Mapped; m == nil || m.Reachable == nil || *m.Reachable == dead {
+		t.Errorf("of the mapping is known: %+v", m)
 	}
 	a.stop()
 	r.mu.Lock()

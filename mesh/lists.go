@@ -17,7 +17,8 @@ func (h *hub) due(now time.Time) {
 		h.expire(now)
 		h.announce(func(c *client) bool { return now.Sub(c.listed) >= listEvery })
 	}
-	if h.changed && now.Sub(h.published) >= time.Second {
+	rate := float64(h.limits.listRate()) / 8
+	if h.changed && now.Sub(h.published) >= time.Second && h.listBucket.take(0, rate, rate, now) {
 		h.published = now
 		h.generation++
 		h.announce(func(*client) bool { return true })
@@ -61,7 +62,7 @@ func (h *hub) deliver(now time.Time) {
 			token := c.stamps.fresh(now)
 			p.ID, p.Stamp, p.Seen = c.id, &token, a.outside
 			c.sent++
-			h.send(a, p)
+			h.sendSigned(a, p)
 		}
 	}
 	h.waiting = nil
@@ -99,7 +100,7 @@ const (
 func (h *hub) oldListFor(c *client) *wire.Packet {
 	var old, nodes []*client
 	for _, o := range h.inOrder() {
-		if !o.at[0].outside.IsValid() {
+		if !o.at[0].outside.IsValid() || o.observes() {
 			continue
 		}
 		if o.sonde {
@@ -142,12 +143,12 @@ func nearest(all []*client, c *client, most int) []*client {
 // pagesFor is the list for a node, in as many packets as it needs.
 func (h *hub) pagesFor(c *client) []*wire.Packet {
 	hello := stream(wire.Hello{Part: wire.PartServer, Can: h.can(), Name: h.name}, h.reflection(c.main()))
-	const room = 1300 // of a page's records; the fields and the list's own header take the rest
+	room := 1300 - h.keys.room() // of a page's records; the fields and the list's own header take the rest
 	var pages [][]wire.Entry
 	var page []wire.Entry
 	size, total := 0, 0
 	for _, o := range h.inOrder() {
-		if o == c || total == wire.MaxEntries || len(pages) == 254 {
+		if o == c || o.observes() || total == wire.MaxEntries || len(pages) == 254 {
 			continue
 		}
 		e := o.entryFor(c)
@@ -171,11 +172,15 @@ func (h *hub) pagesFor(c *client) []*wire.Packet {
 }
 
 func (h *hub) can() wire.Capabilities {
+	can := wire.IsSplit // two sockets of a node are joined
 	if h.relay != nil {
-		return wire.OffersRelay
+		can |= wire.OffersRelay
 	}
-	return 0
+	return can
 }
+
+// observes reports whether a client only sees who is there.
+func (o *client) observes() bool { return o.hello.Part == wire.PartControl }
 
 // entryFor is how o is listed to c.
 func (o *client) entryFor(c *client) wire.Entry {
@@ -200,7 +205,7 @@ func sharesOutside(a, b *client) bool {
 func (o *client) candidatesFor(c *client) []wire.Candidate {
 	var all []wire.Candidate
 	for _, a := range o.at {
-		if a.outside.IsValid() {
+		if a.outside.IsValid() && (!a.outside.Addr().IsLoopback() || c.isLoopback()) {
 			all = append(all, wire.Candidate{Kind: wire.CandidateReflexive, Priority: 50, At: a.outside})
 		}
 	}
@@ -251,31 +256,35 @@ func (h *hub) introduce() {
 		if slices.Contains(h.fresh, c) {
 			targets = h.inOrder()
 		}
-		h.punch(c, targets)
+		h.listBucket.level -= float64(h.punch(c, targets)) // lists pay for it
 	}
 }
 
+// echoSize is the field YOURTS.
+const echoSize = 10
+
 // punch sends c a Punch for each of the nodes among targets, as many to a
 // packet as fit.
-func (h *hub) punch(c *client, targets []*client) {
+func (h *hub) punch(c *client, targets []*client) (sent int) {
 	var ext []byte
 	flush := func() {
 		if len(ext) > 0 {
-			h.send(c.main(), &wire.Packet{ID: c.id, Ext: ext})
+			sent += h.sendSigned(c.main(), &wire.Packet{ID: c.id, Ext: ext})
 			ext = nil
 		}
 	}
 	for _, o := range targets {
-		if o == c || !o.sonde || h.clients[o.id] != o {
+		if o == c || !o.sonde || o.observes() || c.observes() || h.clients[o.id] != o {
 			continue
 		}
 		b := stream(wire.Punch{Nonce: h.seal.pair(c.id, o.id), Start: h.headStart(c, o), Peer: o.id, Candidates: o.candidatesFor(c)})
-		if len(ext)+len(b) > wire.MaxStream {
+		if len(ext)+len(b)+h.keys.room()+echoSize > wire.MaxStream {
 			flush()
 		}
 		ext = append(ext, b...)
 	}
 	flush()
+	return sent
 }
 
 // headStart is how long c is to wait, so that the first packets of both leave at

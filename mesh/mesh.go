@@ -51,6 +51,9 @@ const (
 	dropRecord   = "record"    // malformed records in CC; the rest of the packet counts
 	dropStray    = "stray"     // an echo of nothing that we sent
 	dropRelay    = "relay"     // not to be relayed, see Relaying
+	dropKey      = "key"       // not made with the key of the mesh
+	dropReplay   = "replay"    // made with it, but sent again, or by a clock that is far off
+	dropBulk     = "bulk"      // of a transfer that is none, or not from where the peer has answered
 )
 
 // dropReason is the counter for an error of wire.ParsePacket.
@@ -66,20 +69,29 @@ func dropReason(err error) string {
 	return dropField
 }
 
+// A door is where a datagram came in, and where its answer goes out: one of our
+// sockets, and one of our addresses if the socket is for several and the system
+// tells.
+type door struct {
+	socket int
+	own    netip.Addr
+}
+
 // received reads datagrams until the socket is closed or fails, and hands each
-// to take. What only tells of a lost packet is no failure.
-func received(conn net.PacketConn, take func(from netip.AddrPort, datagram []byte)) error {
-	b := make([]byte, wire.MaxPacket+1) // one more, to see what is too long
+// to take with our address that it was sent to, if that is known. What only tells
+// of a lost packet is no failure.
+func received(conn *sock.AnswerConn, take func(own netip.Addr, from netip.AddrPort, datagram []byte)) error {
+	b := make([]byte, 1<<16) // what is too long is seen, and STUN that finds the MTU is answered
 	for {
-		n, addr, err := conn.ReadFrom(b)
+		n, from, own, err := conn.ReadFromTo(b)
 		if err != nil {
 			if sock.IsLoss(err) || sock.IsTooBig(err) {
 				continue
 			}
 			return err
 		}
-		if from, ok := addrPort(addr); ok {
-			take(from, b[:n])
+		if from.IsValid() {
+			take(own, unmap(from), b[:n])
 		}
 	}
 }
@@ -98,13 +110,13 @@ func unmap(a netip.AddrPort) netip.AddrPort {
 
 // run reads from the sockets and calls tick in between, until ctx ends or a
 // socket fails. It closes the sockets.
-func run(ctx context.Context, conns []net.PacketConn, take func(via int, from netip.AddrPort, datagram []byte), due func()) error {
+func run(ctx context.Context, conns []*sock.AnswerConn, take func(via door, from netip.AddrPort, datagram []byte), due func()) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	ended := make(chan struct{}, len(conns))
 	for i, c := range conns {
 		go func() {
-			err := received(c, func(from netip.AddrPort, b []byte) { take(i, from, b) })
+			err := received(c, func(own netip.Addr, from netip.AddrPort, b []byte) { take(door{i, own}, from, b) })
 			if !errors.Is(err, net.ErrClosed) {
 				stop(err)
 			}
@@ -131,9 +143,10 @@ func run(ctx context.Context, conns []net.PacketConn, take func(via int, from ne
 	}
 }
 
-// sendTo writes one datagram; what only tells of a lost packet is no failure.
-func sendTo(c net.PacketConn, to netip.AddrPort, b []byte) error {
-	_, err := c.WriteTo(b, net.UDPAddrFromAddrPort(to))
+// sendTo writes one datagram, from our address own if there is one; what only
+// tells of a lost packet is no failure.
+func sendTo(c *sock.AnswerConn, own netip.Addr, to netip.AddrPort, b []byte) error {
+	err := c.WriteToFrom(b, to, own)
 	if err != nil && (sock.IsLoss(err) || sock.IsTooBig(err) || errors.Is(err, net.ErrClosed)) {
 		return nil
 	}

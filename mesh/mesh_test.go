@@ -167,7 +167,7 @@ func TestRelay(t *testing.T) {
 		b.walled.Store(true)
 		time.Sleep(5 * time.Second)
 		p := a.peer(t, "b")
-		if p.State != "relay" || p.Reason == "" || p.Path != "relay" || p.Pings.Replies == 0 {
+		if p.State != "relay" || p.Reason == "" || p.Path != "relayed" || p.Pings.Replies == 0 {
 			t.Fatalf("after 5 s: %+v, relayed %+v, dropped %v", p, s.Status().Relayed, s.Status().Dropped)
 		}
 		a.walled.Store(false)
@@ -175,6 +175,13 @@ func TestRelay(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		if p, q := a.peer(t, "b"), b.peer(t, "a"); p.State != "direct" || q.State != "direct" {
 			t.Errorf("the way is free: %+v, %+v", p, q)
+		}
+		// When the direct path dies, the relay carries again.
+		a.walled.Store(true)
+		b.walled.Store(true)
+		time.Sleep(20 * time.Second)
+		if p, q := a.peer(t, "b"), b.peer(t, "a"); p.Path != PathRelayed || q.Path != PathRelayed || p.Reason == "" {
+			t.Errorf("the way is closed again: %+v, %+v", p, q)
 		}
 		if n := a.notes(); !slices.Contains(n, "path_relay") || !slices.Contains(n, "path_direct") {
 			t.Errorf("notes: %v", n)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/sonde-net/sonde/internal/nat"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/mesh/wire"
 	"github.com/sonde-net/sonde/result"
 )
@@ -27,20 +27,41 @@ type Node struct {
 	Listen   netip.AddrPort // where to hear; zero is any address and port
 	Interval time.Duration  // between two pings to one peer; 0 means 500 ms, the least is 20 ms
 	NoRelay  bool           // never ask a server to relay
-	Router   netip.Addr     // asked to map our port (PCP, NAT-PMP); zero asks nobody
-	Log      *slog.Logger   // nil discards
+	Key      *Key           // nil: talk to everybody; else only to who has it
+	Verify   *VerifyKey     // lists count only if they are signed with its other half; nil believes all
+	NoSTUN   bool           // do not find out how our NAT behaves
+	Observe  bool           // only see who is there: nobody is told of us, nobody is pinged
+	// Split talks to servers from a socket of its own; Listen is that for peers,
+	// which registers with servers, too, so that they list it. Servers other than
+	// those of sonde would take the two for two nodes: they are left, with a Note,
+	// and Run fails when there is no other.
+	Split   bool
+	MapPort bool         // have the router map our port (PCP, NAT-PMP, UPnP)
+	Router  netip.Addr   // that is asked; zero means that of the default route
+	Log     *slog.Logger // nil discards
+
+	// Bulk transfer: Get and Put. Nothing is given or taken unasked but what these say.
+	Serve       string // folder whose files are given to peers that ask; empty gives none
+	Accept      string // folder where files of peers land that were not asked for; empty takes none
+	AcceptMax   uint64 // bytes of the largest such file; 0 means 1 GiB
+	BulkRate    uint64 // bit/s of files, each way, all together; 0 is no limit
+	BulkRelayed bool   // files may go by way of a server, slowly
 
 	// ListenPacket opens the socket; nil means that of net.ListenConfig. Resolve
 	// finds the addresses of a server; nil means that of net.Resolver.
 	ListenPacket func(ctx context.Context, network, address string) (net.PacketConn, error)
 	Resolve      func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Dial opens TCP connections to the router, for UPnP; nil means that of
+	// net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	mu    sync.Mutex // guards agent
+	mu    sync.Mutex // guards agent and bulk
 	agent *agent     // nil unless running
+	bulk  *bulk      // moves files; nil unless running
 }
 
-// minInterval keeps a mistake from becoming a flood.
-const minInterval = 20 * time.Millisecond
+// MinInterval is the least between two pings: it keeps a mistake from becoming a flood.
+const MinInterval = 20 * time.Millisecond
 
 // Run runs the node until ctx ends, which is no error. Each peer is a run of its
 // own in sink: Begin when it is listed, an Interval each second over the latest
@@ -59,39 +80,82 @@ func (n *Node) Run(ctx context.Context, sink result.Sink) error {
 	} else if n.Listen.Port() != 0 {
 		at = fmt.Sprintf(":%d", n.Listen.Port())
 	}
-	conn, err := listen(ctx, "udp", at)
+	plain, err := listen(ctx, "udp", at)
 	if err != nil {
 		return &result.Error{Word: result.CodeLocal, Text: "mesh: open a UDP socket at " + at, Hint: "choose another port with --listen", Err: err}
 	}
-	a, err := n.start(ctx, conn, sink)
+	conn := sock.Answering(&leaving{PacketConn: plain, leave: func() { n.with((*agent).leave) }})
+	sockets := []*sock.AnswerConn{conn}
+	if n.Split {
+		at := n.freshAddress()
+		control, err := listen(ctx, "udp", at)
+		if err != nil {
+			plain.Close()
+			return &result.Error{Word: result.CodeLocal, Text: "mesh: open a UDP socket for servers at " + at, Err: err}
+		}
+		sockets = append(sockets, sock.Answering(control))
+	}
+	giveUp := func() {
+		plain.Close() // without a goodbye: nobody knows us
+		for _, s := range sockets[1:] {
+			s.Close()
+		}
+	}
+	a, err := n.start(ctx, sockets, sink)
 	if err != nil {
-		conn.Close()
+		giveUp()
 		return err
 	}
+	if c, ok := plain.(interface{ SetReadBuffer(int) error }); ok {
+		// As much as the system allows: what a window brings comes faster than it
+		// is taken now and then. If it allows nothing, more is asked for again.
+		_ = c.SetReadBuffer(2 * windowBytes)
+	}
+	moving, stopMoving := context.WithCancel(ctx)
+	defer stopMoving()
+	files, err := n.startBulk(moving, a.log, func(to netip.AddrPort, b []byte) error { return sendTo(conn, netip.Addr{}, to, b) })
+	if err != nil {
+		giveUp()
+		return err
+	}
+	a.bulk = files
+	running, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	a.fail = fail
 	n.mu.Lock()
-	n.agent = a
+	n.agent, n.bulk = a, files
 	n.mu.Unlock()
-	socket := &nat.Exchange{Local: a.local, Send: func(to netip.AddrPort, b []byte) error { return sendTo(conn, to, b) }}
+	socket := &nat.Exchange{Local: a.local, Send: func(to netip.AddrPort, b []byte) error { return sendTo(conn, netip.Addr{}, to, b) }}
 	probing, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { n.classify(probing, socket, listen) })
-	if n.Router.IsValid() {
-		wg.Go(func() { n.mapPort(probing, listen) })
+	if !n.NoSTUN && !n.Observe {
+		wg.Go(func() { n.classify(probing, socket, listen) })
 	}
-	err = run(ctx, []net.PacketConn{&leaving{PacketConn: conn, leave: func() { n.with((*agent).leave) }}},
-		func(_ int, from netip.AddrPort, b []byte) {
-			if nat.IsSTUN(b) {
+	if n.MapPort && !n.Observe {
+		wg.Go(func() { n.mapPorts(probing, socket, listen) })
+	}
+	err = run(running, sockets,
+		func(via door, from netip.AddrPort, b []byte) {
+			switch {
+			case via.socket == controlSocket:
+				n.with(func(a *agent) { a.receiveControl(time.Now(), from, b) })
+			case nat.IsSTUN(b):
 				socket.Deliver(from, b)
-				return
+			default:
+				n.with(func(a *agent) { a.receive(time.Now(), from, b) })
 			}
-			n.with(func(a *agent) { a.receive(time.Now(), from, b) })
 		},
 		func() { n.with(func(a *agent) { a.due(time.Now()) }) })
 	stop()
+	stopMoving()
 	wg.Wait()
+	files.end()
 	n.with(func(a *agent) { a.end(time.Now()) })
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		return nil
+	}
+	if unsplit, ok := errors.AsType[*result.Error](err); ok {
+		return unsplit
 	}
 	return &result.Error{Word: result.CodeLocal, Text: "mesh: node", Err: err}
 }
@@ -125,28 +189,43 @@ func (n *Node) check() error {
 		return usage(fmt.Sprintf("%d servers, at most %d can be used", len(n.Servers), maxServers), "name fewer")
 	case len(n.Name) > wire.MaxName:
 		return usage(fmt.Sprintf("the name has %d bytes, at most %d are allowed", len(n.Name), wire.MaxName), "choose a shorter --name")
-	case n.Interval != 0 && n.Interval < minInterval:
-		return usage(fmt.Sprintf("interval %v, the least is %v", n.Interval, minInterval), "choose a longer --interval")
+	case n.Split && n.Observe:
+		return usage("a node that only looks has no peers, and needs one socket", "leave out Split")
+	case n.Interval != 0 && n.Interval < MinInterval:
+		return usage(fmt.Sprintf("interval %v, the least is %v", n.Interval, MinInterval), "choose a longer --interval")
 	}
 	return nil
 }
 
+// The sockets of a node, in this order.
+const (
+	peerSocket = iota
+	controlSocket
+)
+
 // start makes the agent and finds the servers.
-func (n *Node) start(ctx context.Context, conn net.PacketConn, sink result.Sink) (*agent, error) {
+func (n *Node) start(ctx context.Context, sockets []*sock.AnswerConn, sink result.Sink) (*agent, error) {
 	log := n.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	local, _ := addrPort(conn.LocalAddr())
-	a := &agent{
-		id: wire.ID(uuid.New()), name: n.Name, interval: cmp.Or(n.Interval, pingEvery), noRelay: n.NoRelay,
-		sink: sink, log: log, local: local, hosts: hostAddresses(local),
-		peers: map[peerKey]*peer{}, byAddress: map[netip.AddrPort]*peer{}, drops: map[string]uint64{},
-		out: func(to netip.AddrPort, b []byte) {
-			if err := sendTo(conn, to, b); err != nil {
+	sender := func(c *sock.AnswerConn) func(netip.AddrPort, []byte) {
+		return func(to netip.AddrPort, b []byte) {
+			if err := sendTo(c, netip.Addr{}, to, b); err != nil {
 				log.Warn("cannot send", "to", to, "err", err)
 			}
-		},
+		}
+	}
+	local, _ := addrPort(sockets[peerSocket].LocalAddr())
+	a := &agent{
+		id: wire.ID(uuid.New()), name: n.Name, interval: cmp.Or(n.Interval, pingEvery), noRelay: n.NoRelay, observe: n.Observe,
+		sink: sink, log: log, local: local, keys: keys{mesh: n.Key}, verify: n.Verify, hosts: hostAddresses(local),
+		peers: map[peerKey]*peer{}, byAddress: map[netip.AddrPort]*peer{}, drops: map[string]uint64{}, asks: map[wire.Ask]chan wire.Tolds{},
+		out: sender(sockets[peerSocket]),
+	}
+	if n.Split {
+		at, _ := addrPort(sockets[controlSocket].LocalAddr())
+		a.control, a.controlPort = sender(sockets[controlSocket]), at.Port()
 	}
 	for _, s := range n.Servers {
 		addrs, err := n.resolve(ctx, s)
@@ -224,59 +303,4 @@ func hostAddresses(local netip.AddrPort) []netip.Addr {
 		}
 	}
 	return all
-}
-
-// A NodeStatus is what a node knows at a moment.
-type NodeStatus struct {
-	ID      string
-	Local   netip.AddrPort
-	NAT     NATStatus
-	Servers []HomeStatus
-	Peers   []PeerStatus
-	Dropped map[string]uint64 // datagrams and records, by reason
-}
-
-// A HomeStatus is one server as the node knows it.
-type HomeStatus struct {
-	Name                  string
-	Address               netip.AddrPort
-	Up                    bool
-	Original              bool           // speaks only the original protocol
-	Seen                  netip.AddrPort // we, as the server sees us
-	Sent, Received, Acked uint64
-	RTT                   *time.Duration // the latest; nil if none
-}
-
-// A PeerStatus is one peer as the node knows it.
-type PeerStatus struct {
-	ID       string // empty until an original client has spoken
-	Name     string
-	Original bool           // knows only the original protocol
-	State    string         // "trying", "direct", "relay", "failed"
-	Path     string         // kind of the address in use, "relay", or empty
-	Address  netip.AddrPort // in use; zero if none
-	Reason   string         // why it is not direct; empty if it is
-	Pings    result.RoundTrips
-}
-
-// Status tells what the node knows now; it is zero before Run. The sink must not
-// call it from Put.
-func (n *Node) Status() NodeStatus {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	a := n.agent
-	if a == nil {
-		return NodeStatus{}
-	}
-	st := NodeStatus{ID: a.id.String(), Local: a.local, NAT: a.found, Dropped: maps.Clone(a.drops)}
-	for _, s := range a.servers {
-		st.Servers = append(st.Servers, HomeStatus{
-			Name: s.name, Address: s.at, Up: s.up, Original: s.up && !s.sonde, Seen: s.seen,
-			Sent: s.sent, Received: s.received, Acked: s.acked, RTT: s.rtt,
-		})
-	}
-	for _, p := range a.sorted() {
-		st.Peers = append(st.Peers, p.status())
-	}
-	return st
 }

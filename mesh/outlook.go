@@ -49,6 +49,13 @@ func (n natKind) letsIn(other natKind) bool {
 	return other.mapsWell()
 }
 
+// canHit reports whether the other's NAT lets us in at the port that it gave for
+// us, if we foretell it. It gave it for the address that was seen of us; if we come
+// from another, it must look at the host alone.
+func (n natKind) canHit(other natKind) bool {
+	return n.mapping == wire.BehaviourUnknown || n.mapsWell() || other.filtering == wire.AddressDependent
+}
+
 // ReasonText says for a person why two nodes are not directly connected; it is
 // empty for ReasonNone.
 func ReasonText(r wire.Reason) string {
@@ -71,6 +78,16 @@ func ReasonText(r wire.Reason) string {
 		return "the server does not relay between these two"
 	}
 	return fmt.Sprintf("unknown reason %d", r)
+}
+
+// ReasonCode is a word for programs, such as "both_hard"; it is empty for
+// ReasonNone.
+func ReasonCode(r wire.Reason) string {
+	words := [...]string{"", "no_candidate", "no_answer", "both_hard", "udp_blocked", "families_differ", "original_peer", "relay_refused"}
+	if int(r) < len(words) {
+		return words[r]
+	}
+	return "unknown"
 }
 
 // behaviourWord is a behaviour in the words of RFC 4787.

@@ -1,8 +1,10 @@
 package mesh
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sonde-net/sonde/internal/stat"
@@ -26,9 +28,9 @@ var checkTimes = []time.Duration{0, 20 * time.Millisecond, 50 * time.Millisecond
 
 const checkEvery = 500 * time.Millisecond
 
-// roundTimes are when rounds begin after the first, while there is no direct
-// path; then they begin each roundEvery.
-var roundTimes = []time.Duration{10 * time.Second, 30 * time.Second}
+// roundWaits are from the start of a round to that of the next, while there is no
+// direct path and the server does not say so before; then it is roundEvery.
+var roundWaits = []time.Duration{10 * time.Second, 20 * time.Second}
 
 const roundEvery = 60 * time.Second
 
@@ -50,17 +52,21 @@ type peer struct {
 	state  wire.State
 	reason wire.Reason
 	since  time.Time // of state
+	news   bool      // the servers are to be told
 
 	nonce    uint64
 	hasNonce bool
-	begun    time.Time // of the search for a path
-	round    int       // rounds since then
-	roundAt  time.Time // the round began, or will
-	checked  int       // checks of the round that have left
+	begun    time.Time        // of the search for a path
+	round    int              // rounds since then
+	roundAt  time.Time        // the round began, or will
+	checked  int              // checks of the round that have left
+	guesses  []netip.AddrPort // that nobody listed, of the round
 
 	checks       checkRing
 	checkNumber  uint32
 	sequence     uint32
+	bulkNumber   uint32 // the sequence of packets of bulk transfer
+	relayed      bucket // of bulk transfer by way of a server, bits
 	pingsArrived uint64
 	pinged       time.Time
 	helloed      time.Time
@@ -70,7 +76,14 @@ type peer struct {
 	intervals    int
 
 	tally tally
+	inbox inbox
+
+	fresh   freshness // of its packets
+	counter uint32    // of ours
 }
+
+// title is what a person knows the peer by.
+func (p *peer) title() string { return cmp.Or(p.name, p.key.at.String()) }
 
 // A try is an address of a peer.
 type try struct {
@@ -83,26 +96,27 @@ type try struct {
 type checkRing struct {
 	ring [128]struct {
 		token uint64
+		to    netip.AddrPort
 		at    time.Time
 	}
 	next int
 }
 
-func (r *checkRing) fresh(now time.Time) uint64 {
+func (r *checkRing) fresh(now time.Time, to netip.AddrPort) uint64 {
 	e := &r.ring[r.next%len(r.ring)]
 	r.next++
-	e.token, e.at = random(), now
+	e.token, e.to, e.at = random(), to, now
 	return e.token
 }
 
-// match returns when the check left that an echo answers.
-func (r *checkRing) match(echo uint64) (time.Time, bool) {
+// match returns when the check left that an echo answers, and where it went.
+func (r *checkRing) match(echo uint64) (at time.Time, to netip.AddrPort, ok bool) {
 	for _, e := range r.ring {
 		if e.token == echo && !e.at.IsZero() {
-			return e.at, true
+			return e.at, e.to, true
 		}
 	}
-	return time.Time{}, false
+	return time.Time{}, netip.AddrPort{}, false
 }
 
 func (p *peer) tryAt(at netip.AddrPort) *try {
@@ -119,7 +133,13 @@ func (p *peer) tryAt(at netip.AddrPort) *try {
 func (p *peer) offer(listed []wire.Candidate, families [2]bool) bool {
 	isNew := false
 	for _, c := range listed {
-		if !families[family(c.At.Addr())] || c.At.Port() == 0 || p.tryAt(c.At) != nil || len(p.tries) >= maxTries {
+		if t := p.tryAt(c.At); t != nil {
+			if k := (&try{Candidate: c}); k.preference() > t.preference() {
+				t.Candidate = c // the same address, but more is known of it
+			}
+			continue
+		}
+		if !families[family(c.At.Addr())] || c.At.Port() == 0 || len(p.tries) >= maxTries {
 			continue
 		}
 		p.tries = append(p.tries, &try{Candidate: c})
@@ -145,7 +165,14 @@ func (p *peer) hasRoom() bool {
 
 // restart begins the search for a path anew.
 func (p *peer) restart(now time.Time) {
-	p.begun, p.round, p.roundAt, p.checked = now, 0, now, 0
+	p.begun = now
+	p.again(now)
+}
+
+// again begins with the first round once more, within the same search: there is
+// more to try.
+func (p *peer) again(now time.Time) {
+	p.round, p.roundAt, p.checked, p.guesses = 0, now, 0, nil
 }
 
 // enter changes the state; it is true if it was another.
@@ -198,6 +225,12 @@ func (a *agent) fromPeer(now time.Time, p *peer, m *message) {
 	if m.path == nil {
 		isNew = p.tally.peer.Record(m.Sequence) != stat.Duplicate
 	}
+	switch {
+	case m.text != nil:
+		a.show(now, p, *m.text)
+	case len(m.CC) > 0: // of a program that is neither sonde nor the original
+		a.show(now, p, wire.Text{Number: random(), Text: strings.ToValidUTF8(string(m.CC), "?")})
+	}
 	if m.Stamp != nil {
 		if m.path == nil && isNew {
 			p.pingsArrived++
@@ -231,8 +264,11 @@ func (a *agent) answer(now time.Time, p *peer, m *message) {
 
 // echo takes an answer to a ping or check of ours.
 func (a *agent) echo(now time.Time, p *peer, m *message) {
-	if sent, ok := p.checks.match(*m.Echo); ok {
-		if m.via == nil {
+	if a.delivered(p, *m.Echo) {
+		return
+	}
+	if sent, to, ok := p.checks.match(*m.Echo); ok {
+		if m.via == nil && m.from == to { // whoever has it from elsewhere proves nothing of this address
 			a.works(now, p, m.from, now.Sub(sent))
 		}
 		return
@@ -253,6 +289,10 @@ func (a *agent) echo(now time.Time, p *peer, m *message) {
 // works notes that an address answers, and uses it if there is no better one.
 func (a *agent) works(now time.Time, p *peer, at netip.AddrPort, rtt time.Duration) {
 	t := p.tryAt(at)
+	if t == nil && slices.Contains(p.guesses, at) && p.hasRoom() {
+		t = &try{Candidate: wire.Candidate{Kind: wire.CandidatePeer, At: at}}
+		p.tries = append(p.tries, t)
+	}
 	if t == nil {
 		return // the answer came from an address that we have not sent to
 	}
@@ -276,7 +316,7 @@ func (a *agent) toPeer(p *peer, to netip.AddrPort, via *home, pkt *wire.Packet, 
 	if via != nil {
 		at = via.at.Addr()
 	}
-	b, err := pkt.Append(nil, at)
+	b, err := a.keys.append(pkt, a.id, p.id, at, a.keys.stamp(time.Now(), &p.counter))
 	if err != nil {
 		a.log.Error("cannot make a packet", "peer", p.name, "err", err)
 		return
@@ -286,12 +326,12 @@ func (a *agent) toPeer(p *peer, to netip.AddrPort, via *home, pkt *wire.Packet, 
 		a.out(to, b)
 		return
 	}
-	a.toServer(via, &wire.Packet{Ext: stream(wire.Report{p.finding(time.Now())}, wire.Relay{Peer: p.key.id, Hops: wire.RelayHops, Inner: b})})
+	a.toServer(via, &wire.Packet{Ext: stream(wire.Report{a.finding(time.Now(), p)}, wire.Relay{Peer: p.key.id, Hops: wire.RelayHops, Inner: b})})
 }
 
 // check asks one address of a peer whether it hears us.
 func (a *agent) check(now time.Time, p *peer, t *try) {
-	token := p.checks.fresh(now)
+	token := p.checks.fresh(now, t.At)
 	var ext []wire.Body
 	number := &p.sequence
 	if p.sonde && p.hasNonce {
@@ -308,7 +348,7 @@ func (a *agent) greeting(now time.Time, p *peer) []wire.Body {
 		return nil
 	}
 	p.helloed = now
-	return []wire.Body{wire.Hello{Part: wire.PartNode, Can: wire.CanReport | wire.WantsRelay, Mapping: a.nat.mapping, Filtering: a.nat.filtering, Name: a.name}}
+	return []wire.Body{wire.Hello{Part: wire.PartNode, Can: a.can(), Mapping: a.nat.mapping, Filtering: a.nat.filtering, Name: a.name}}
 }
 
 func nanoseconds(t time.Time) uint64     { return uint64(t.UnixNano()) }

@@ -87,7 +87,7 @@ type bench struct {
 
 func newBench(l Limits) *bench {
 	b := &bench{now: start}
-	b.hub = newHub(start, l, slog.New(slog.DiscardHandler), func(_ int, to netip.AddrPort, d []byte) {
+	b.hub = newHub(start, l, slog.New(slog.DiscardHandler), func(_ door, to netip.AddrPort, d []byte) {
 		b.sent = append(b.sent, struct {
 			to netip.AddrPort
 			b  []byte
@@ -103,7 +103,7 @@ func (b *bench) until(end time.Time) {
 	}
 }
 
-func (b *bench) receiveNow(from netip.AddrPort, d []byte) { b.receive(b.now, 0, from, d) }
+func (b *bench) receiveNow(from netip.AddrPort, d []byte) { b.receive(b.now, door{}, from, d) }
 
 // Original clients and our server: apart from the challenge all packets are as
 // those of the original server, and the lists say the same.

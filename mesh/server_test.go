@@ -144,6 +144,10 @@ func TestFlood(t *testing.T) {
 	if n := len(b.lobby.pending.places); n != lobbyPlaces || len(b.lobby.pending.index) > lobbyPlaces {
 		t.Errorf("the lobby holds %d places, %d in its index", n, len(b.lobby.pending.index))
 	}
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	t.Logf("%d kB of heap after the flood", m.HeapAlloc>>10)
 	if len(b.clients) != len(good) {
 		t.Errorf("%d clients", len(b.clients))
 	}
@@ -370,5 +374,17 @@ func TestRelayRefuses(t *testing.T) {
 	}
 	if carried != 15 || b.relay.refused == 0 { // 64 kbit of 500 bytes are 16, one is gone
 		t.Errorf("%d packets at once at 64 kbit/s", carried)
+	}
+	// A cap of bytes ends it, however slowly they come.
+	b.relay = newRelaying(Relaying{Bytes: 1700})
+	carried = 0
+	for i := range 10 {
+		b.until(at(float64(4 + 2*i)))
+		b.receiveNow(x, registrationOf(wire.ID{1}, 48, someHello))
+		b.receiveNow(y, registrationOf(wire.ID{2}, 48, someHello))
+		carried += send(x, wire.ID{1}, wire.ID{2}, 2, trying)
+	}
+	if carried != 3 {
+		t.Errorf("%d packets of 500 bytes with a cap of 1700", carried)
 	}
 }

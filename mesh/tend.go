@@ -1,9 +1,9 @@
 package mesh
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/sonde-net/sonde/mesh/wire"
@@ -35,7 +35,7 @@ func (a *agent) judge(now time.Time, p *peer) {
 				a.tell(now, p)
 			}
 		case quiet > suspectAfter && p.unanswered >= 3 && now.Sub(p.roundAt) > roundLength:
-			p.round, p.roundAt, p.checked = 0, now, 0 // others may work
+			p.again(now) // others may work
 		}
 		return
 	}
@@ -60,7 +60,7 @@ func (a *agent) judge(now time.Time, p *peer) {
 		if p.enter(wire.StateFailed, wire.ReasonRelayRefused, now) {
 			a.tell(now, p)
 		}
-	case p.via == nil && p.state == wire.StateTrying && looked > roundLength:
+	case p.via == nil && p.state == wire.StateTrying && now.Sub(p.roundAt) > roundLength:
 		if p.enter(wire.StateFailed, a.reason(p), now) {
 			a.tell(now, p)
 		}
@@ -118,16 +118,55 @@ func (a *agent) search(now time.Time, p *peer) {
 	}
 	p.checked++
 	for _, t := range p.tries {
-		if t != p.use {
+		if t != p.use && (t.Kind != wire.CandidatePredicted || a.needsForetold(now, p)) {
 			a.check(now, p, t)
+		}
+	}
+	for _, at := range p.guesses {
+		a.check(now, p, &try{Candidate: wire.Candidate{Kind: wire.CandidatePredicted, At: at}})
+	}
+}
+
+// needsForetold reports whether the ports that the peer's NAT may give are to be
+// tried. They are many, and a path at one of them is no better than any other.
+func (a *agent) needsForetold(now time.Time, p *peer) bool {
+	return a.nat.canHit(p.nat) && (p.use == nil || now.Sub(p.echoed) >= suspectAfter)
+}
+
+// guess chooses what a round tries that the one before it did not. A NAT whose
+// port was taken, by what a peer sent too early or by another host, has mostly
+// given us one near by; each round looks a little further away.
+func (p *peer) guess() {
+	p.guesses = nil
+	if p.round == 0 || p.use != nil || p.nat.mapping == wire.NoNAT || !p.sonde {
+		return
+	}
+	for _, t := range p.tries {
+		if t.Kind != wire.CandidateReflexive && t.Kind != wire.CandidatePeer {
+			continue
+		}
+		first := guessesARound/2*((p.round-1)%guessRounds) + 1
+		for d := first; d < first+guessesARound/2; d++ {
+			for _, port := range []int{int(t.At.Port()) + d, int(t.At.Port()) - d} {
+				at := netip.AddrPortFrom(t.At.Addr(), uint16(port))
+				if port >= 1024 && port <= 0xffff && p.tryAt(at) == nil && len(p.guesses) < guessesARound {
+					p.guesses = append(p.guesses, at)
+				}
+			}
 		}
 	}
 }
 
+// How many ports near by a round tries, and after how many rounds they come again.
+const (
+	guessesARound = 6
+	guessRounds   = 5
+)
+
 func (a *agent) nextRound(now time.Time, p *peer) {
-	at := p.begun.Add(roundEvery * time.Duration(p.round-len(roundTimes)+1))
-	if p.round < len(roundTimes) {
-		at = p.begun.Add(roundTimes[p.round])
+	at := p.roundAt.Add(roundEvery)
+	if p.round < len(roundWaits) {
+		at = p.roundAt.Add(roundWaits[p.round])
 	}
 	if !p.sonde {
 		at = p.roundAt.Add(roundLength)
@@ -137,6 +176,7 @@ func (a *agent) nextRound(now time.Time, p *peer) {
 	}
 	p.round++
 	p.roundAt, p.checked = now, 0
+	p.guess()
 	if !p.sonde {
 		p.checked = len(checkTimes) // no bursts, an original peer pings evenly
 	}
@@ -150,8 +190,14 @@ func (a *agent) punch(now time.Time, u wire.Punch) {
 		return
 	}
 	p.nonce, p.hasNonce = u.Nonce, true
-	p.offer(append(p.listedCandidates(), u.Candidates...), a.families())
+	// Ports that were foretold earlier may not be given any more.
+	known := slices.DeleteFunc(p.listedCandidates(), func(c wire.Candidate) bool { return c.Kind == wire.CandidatePredicted })
+	p.offer(append(known, u.Candidates...), a.families())
 	if p.use == nil && now.Sub(p.roundAt) > time.Second || p.round == 0 && p.use == nil {
+		if p.checked >= len(checkTimes) {
+			p.round++
+			p.guess()
+		}
 		p.roundAt, p.checked = now.Add(min(time.Duration(u.Start)*time.Millisecond, time.Second)), 0
 	}
 }
@@ -202,8 +248,9 @@ func (a *agent) putInterval(now time.Time, p *peer) {
 
 // tell puts a Note about how the peer is reached now.
 func (a *agent) tell(now time.Time, p *peer) {
+	p.news = true
 	n := result.Note{Head: a.head(p, now), Level: result.Info, Code: "path_" + p.state.String()}
-	who := cmp.Or(p.name, p.key.at.String())
+	who := p.title()
 	switch p.state {
 	case wire.StateDirect:
 		n.Text = fmt.Sprintf("%s: direct to %v (%v)", who, p.use.At, p.use.Kind)
@@ -237,55 +284,46 @@ func hintFor(r wire.Reason) string {
 }
 
 // finding is what the server is told of a peer.
-func (p *peer) finding(now time.Time) wire.Finding {
+func (a *agent) finding(now time.Time, p *peer) wire.Finding {
 	f := wire.Finding{
 		Peer: p.id, State: p.state, Reason: p.reason, Since: uint32(now.Sub(p.since) / time.Second),
 		Sent: uint32(p.tally.sent), Lost: uint32(p.tally.lost),
 	}
+	f.Mine, f.Theirs = a.kinds(p)
 	if p.tally.replies > 0 {
 		f.RTT = uint32(min(p.tally.smoothed/time.Microsecond, 1<<32-1))
 		if j, ok := p.tally.jitter.Value(); ok {
 			f.Jitter = uint32(min(j/time.Microsecond, 1<<32-1))
 		}
 	}
-	if p.use != nil {
-		f.Mine, f.Theirs = wire.CandidateHost, p.use.Kind
-	} else if p.via != nil {
-		f.Mine, f.Theirs = wire.CandidateRelay, wire.CandidateRelay
-	}
 	return f
 }
 
 // report is what the server is told at a registration: as many peers as fit,
-// others the next time.
+// first those of which there is news, then the others in turn.
 func (a *agent) report(now time.Time) wire.Report {
 	all := a.sorted()
 	var r wire.Report
-	for range all {
-		p := all[a.reported%len(all)]
-		a.reported++
-		if p.hasID && !p.self {
-			r = append(r, p.finding(now))
+	told := map[*peer]bool{}
+	tell := func(p *peer) {
+		if p.hasID && !p.self && !told[p] && len(r) < reportSize {
+			r, told[p], p.news = append(r, a.finding(now, p)), true, false
 		}
+	}
+	for _, p := range all {
+		if p.news {
+			tell(p)
+		}
+	}
+	for range all {
 		if len(r) == reportSize {
 			break
 		}
+		tell(all[a.reported%len(all)])
+		a.reported++
 	}
 	return r
 }
 
 // reportSize leaves room for the candidates in a registration.
 const reportSize = 12
-
-func (p *peer) status() PeerStatus {
-	st := PeerStatus{Name: p.name, Original: !p.sonde, State: p.state.String(), Reason: ReasonText(p.reason), Pings: p.tally.result(0)}
-	if p.hasID {
-		st.ID = p.id.String()
-	}
-	if p.use != nil {
-		st.Path, st.Address = p.use.Kind.String(), p.use.At
-	} else if p.via != nil {
-		st.Path = "relay"
-	}
-	return st
-}

@@ -93,6 +93,17 @@ func (s *stamps) keep(token uint64, now time.Time) {
 	s.next++
 }
 
+// has reports whether a token is one of the latest, answered or not.
+func (s *stamps) has(token uint64) bool {
+	n := min(s.next, len(s.ring))
+	for i := range n {
+		if s.ring[i].token == token {
+			return true
+		}
+	}
+	return false
+}
+
 // match returns the round trip that an echo ends, once for each token.
 func (s *stamps) match(echo uint64, now time.Time) (time.Duration, bool) {
 	for i := range s.ring {

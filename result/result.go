@@ -113,6 +113,7 @@ type Begin struct {
 	Duration  time.Duration  // asked for; 0 means until stopped
 	Account   string         // who logged in; empty if nobody
 	Login     string         // how: "none", "md5", "ecsrp5", …
+	Idle      *Delay         // round trips before the load; nil if they were not measured
 }
 
 // AllStreams as an Interval's Stream means the sum over all streams.
@@ -197,9 +198,16 @@ type End struct {
 	RoundTrips []RoundTrips
 	Why        *Why
 	Verdict    *Verdict // nil without thresholds
-	Reason     string   // why it stopped, a fixed word such as ReasonDone
-	Err        error    // nil when it ended as planned
+	// Moved is what a server moved for the run in all, as quotas count it: besides
+	// the totals also what came before or after they were taken. Nil where nobody
+	// counts so.
+	Moved  *Moved
+	Reason string // why it stopped, a fixed word such as ReasonDone
+	Err    error  // nil when it ended as planned
 }
+
+// Moved is payload that one end moved, bytes.
+type Moved struct{ Sent, Received uint64 }
 
 // Total returns the total of direction d, Down or Up, or nil.
 func (e End) Total(d Direction) *Total {
@@ -230,16 +238,16 @@ func (e End) Remote(d Direction) *View {
 
 // The words for why a run stopped.
 const (
-	ReasonDone          = "done"                 // the asked time, bytes or packets are over
-	ReasonInterrupted   = "interrupted"          // the user stopped it
-	ReasonClientGone    = "client_disconnected"  // the client closed, which is how a client ends a test
-	ReasonServerGone    = "server_disconnected"  // the server closed before the time was over
-	ReasonPeerSilent    = "peer_silent"          // nothing came any more
-	ReasonMaxDuration   = "max_duration_reached" // the server's limit
-	ReasonShutdown      = "server_shutdown"
-	ReasonFailed        = "failed" // see Err
-	ReasonTooManyTests  = "too_many_connections"
-	ReasonBytesExceeded = "byte_budget_exhausted"
+	ReasonDone               = "done"                 // the asked time, bytes or packets are over
+	ReasonInterrupted        = "interrupted"          // the user stopped it
+	ReasonClientGone         = "client_disconnected"  // the client closed, which is how a client ends a test
+	ReasonServerGone         = "server_disconnected"  // the server closed before the time was over
+	ReasonPeerSilent         = "peer_silent"          // nothing came any more
+	ReasonMaxDuration        = "max_duration_reached" // the server's limit
+	ReasonShutdown           = "server_shutdown"
+	ReasonFailed             = "failed" // see Err
+	ReasonTooManyConnections = "too_many_connections"
+	ReasonBytesExceeded      = "byte_budget_exhausted"
 )
 
 func (Begin) event()    {}

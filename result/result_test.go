@@ -114,3 +114,17 @@ func TestRate(t *testing.T) {
 		t.Errorf("IDs %s, %s do not sort by time", a, b)
 	}
 }
+
+// TestSubTCP: what TCP has counted is of the interval, what it knows is of now.
+func TestSubTCP(t *testing.T) {
+	before := TCPInfo{Retransmits: 4, Busy: time.Second, RwndLimited: 10, SndbufLimited: 20, Cwnd: 100, RTT: 5}
+	now := TCPInfo{Retransmits: 7, Busy: 3 * time.Second, RwndLimited: 11, SndbufLimited: 25, Cwnd: 50, RTT: 6}
+	got := View{TCP: &now}.Sub(View{TCP: &before}).TCP
+	want := TCPInfo{Retransmits: 3, Busy: 2 * time.Second, RwndLimited: 1, SndbufLimited: 5, Cwnd: 50, RTT: 6}
+	if *got != want || now.Retransmits != 7 {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := (View{TCP: &now}).Sub(View{}).TCP; *got != now {
+		t.Errorf("%+v, want %+v", got, now)
+	}
+}

@@ -55,7 +55,21 @@ func (v View) Sub(prev View) View {
 	d.Dropped = sub(v.Dropped, prev.Dropped)
 	d.Skipped = sub(v.Skipped, prev.Skipped)
 	d.Stalled = sub(v.Stalled, prev.Stalled)
+	d.TCP = v.TCP.sub(prev.TCP)
 	return d
+}
+
+// sub takes what was counted before away; states are as they are.
+func (t *TCPInfo) sub(before *TCPInfo) *TCPInfo {
+	if t == nil || before == nil {
+		return t
+	}
+	d := *t
+	d.Retransmits -= min(d.Retransmits, before.Retransmits)
+	d.Busy -= before.Busy
+	d.RwndLimited -= before.RwndLimited
+	d.SndbufLimited -= before.SndbufLimited
+	return &d
 }
 
 // sub is the difference of two figures, unknown if the later one is.
@@ -80,7 +94,7 @@ type TCPInfo struct {
 	MinRTT       time.Duration
 	Cwnd         uint64 // bytes
 	MSS          uint64 // bytes
-	Retransmits  uint64 // segments, since the start
+	Retransmits  uint64 // segments
 	DeliveryRate uint64 // bit/s
 	PacingRate   uint64 // bit/s
 	// Time that the sender was busy sending, and of that the time it was held

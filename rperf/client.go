@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -30,6 +28,7 @@ type Client struct {
 	Ports         Ports            // where we receive in Down
 	CPUs          []int            // processors that the streams run on, in turn; none: any
 	Interval      time.Duration    // between results; 0 means 1s
+	EachStream    bool             // an Interval for each of several streams, too
 	Latency       bool             // probe round trips beside the test: echoes, or connections to the server's port
 	// Classic says nothing of sonde to the server: no exact figures, and in Down
 	// the server opens the streams, as rperf does.
@@ -45,6 +44,7 @@ type Client struct {
 	// by several goroutines.
 	Records  func(Record)
 	Counters *admit.Counters // live, may be shared; may be nil
+	Budget   *admit.Budget   // bytes of payload that the test may move; nil never ends
 	Log      *slog.Logger    // nil means none
 }
 
@@ -61,7 +61,7 @@ type Record struct {
 func (c *Client) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if _, _, err := splitTarget(c.Target); err != nil {
+	if _, _, err := sock.SplitTarget(c.Target, wire.DefaultPort); err != nil {
 		errs = append(errs, err)
 	}
 	if c.Direction != 0 && c.Direction != result.Up && c.Direction != result.Down {
@@ -96,31 +96,6 @@ func (c *Client) Validate() error {
 
 // maxUDPLength is the largest UDP payload over IPv4.
 const maxUDPLength = 65507
-
-// splitTarget splits host and port; the port is the protocol's if there is none.
-func splitTarget(target string) (host, port string, err error) {
-	if a, err := netip.ParseAddr(target); err == nil { // an IPv6 address without brackets
-		return a.String(), strconv.Itoa(wire.DefaultPort), nil
-	}
-	host, port, err = net.SplitHostPort(target)
-	if e, ok := errors.AsType[*net.AddrError](err); ok && e.Err == "missing port in address" {
-		host, port, err = net.SplitHostPort(net.JoinHostPort(trimBrackets(target), strconv.Itoa(wire.DefaultPort)))
-	}
-	if err != nil || host == "" {
-		return "", "", fmt.Errorf("target %q: want HOST or HOST:PORT, with an IPv6 address in brackets before a port", target)
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "", "", fmt.Errorf("target %q: port %q is not a number from 1 to 65535", target, port)
-	}
-	return host, port, nil
-}
-
-func trimBrackets(s string) string {
-	if len(s) > 1 && s[0] == '[' && s[len(s)-1] == ']' {
-		return s[1 : len(s)-1]
-	}
-	return s
-}
 
 // withDefaults is c with every default filled in.
 func (c Client) withDefaults() Client {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/testnet"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
@@ -355,7 +356,7 @@ func (s *script) connect(streams int) {
 					}
 				}
 			}()
-			ports = append(ports, addrPort(c.LocalAddr()).Port())
+			ports = append(ports, sock.AddrPort(c.LocalAddr()).Port())
 			continue
 		}
 		l, err := s.host.Listen(s.t.Context(), "tcp4", "0.0.0.0:0")
@@ -363,7 +364,7 @@ func (s *script) connect(streams int) {
 			s.t.Error(err)
 			return
 		}
-		ports = append(ports, addrPort(l.Addr()).Port())
+		ports = append(ports, sock.AddrPort(l.Addr()).Port())
 		s.open = append(s.open, l)
 		go func() {
 			c, err := l.Accept()

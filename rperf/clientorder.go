@@ -47,7 +47,7 @@ func newUUID() uuid.UUID {
 func (c *clientRun) agree(ctx context.Context, t *test) (err error) {
 	p := planOf(t.cfg)
 	p.rate, p.duration, p.noDelay = c.Rate, c.Duration, c.NoDelay
-	p.queueing = &t.queue
+	p.queueing, p.budget = &t.queue, c.Budget
 	p.sendBuf, p.recvBuf = c.SendBuffer, c.ReceiveBuffer
 	if t.cfg.Reverse {
 		t.parts, t.cfg.StreamPorts, err = c.yard.listening(ctx, p, c.UDP, false, c.Streams)

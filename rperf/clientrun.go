@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/rtt"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -52,7 +52,7 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 	if err := c.Validate(); err != nil {
 		return result.End{}, &result.Error{Word: result.CodeUsage, Err: err}
 	}
-	host, port, err := splitTarget(c.Target)
+	host, port, err := sock.SplitTarget(c.Target, wire.DefaultPort)
 	if err != nil {
 		return result.End{}, &result.Error{Word: result.CodeUsage, Err: err}
 	}
@@ -68,7 +68,7 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 	}
 	c.yard = yard{
 		net:   network{dial: c.Dial, listen: c.Listen, listenPacket: c.ListenPacket},
-		pools: newPools(c.Ports), peer: addrPort(conn.RemoteAddr()).Addr(),
+		pools: newPools(c.Ports), peer: sock.AddrPort(conn.RemoteAddr()).Addr(), unproven: &admit.Gate{}, // one test is bounded by itself
 	}
 	t := c.newTest(newControl(conn))
 	t.begin(ctx)
@@ -89,29 +89,9 @@ func (c *clientRun) connect(ctx context.Context) (net.Conn, error) {
 	defer cancel()
 	conn, err := dial(within, c.Network, c.target)
 	if err != nil {
-		return nil, c.unreachable(ctx, err)
+		return nil, sock.Unreachable(ctx, err, c.target, c.ConnectTime, "start a server there: sonde rperf server, or rperf -s")
 	}
 	return conn, nil
-}
-
-// unreachable says why a connection could not be made and what to try.
-func (c *clientRun) unreachable(ctx context.Context, err error) error {
-	timeout, _ := errors.AsType[net.Error](err)
-	name, unknown := errors.AsType[*net.DNSError](err)
-	_, port, _ := net.SplitHostPort(c.target)
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return &result.Error{Word: result.CodeRefused, Text: "connection refused",
-			Hint: "start a server there: sonde rperf server, or rperf -s"}
-	case unknown:
-		return &result.Error{Word: result.CodeUnreachable, Text: name.Err + ": " + strconv.Quote(name.Name), Hint: "check the name, or give an address"}
-	case silent(err) || timeout != nil && timeout.Timeout():
-		return &result.Error{Word: result.CodeUnreachable, Text: fmt.Sprintf("no answer within %v", c.ConnectTime),
-			Hint: "is a server running there, and does a firewall let TCP port " + port + " in?"}
-	}
-	return &result.Error{Word: result.CodeUnreachable, Err: err}
 }
 
 // place puts the target before an error, and the user's wish before its cause.
@@ -132,7 +112,7 @@ func (c *clientRun) place(ctx context.Context, err error) error {
 func (c *clientRun) newTest(ctrl *control) *test {
 	t := &test{
 		head: c.head, sink: c.sink, log: c.Log, cfg: c.configuration(), ctrl: ctrl,
-		sends: c.Direction == result.Up, interval: c.Interval, counters: c.Counters,
+		sends: c.Direction == result.Up, interval: c.Interval, each: c.EachStream, counters: c.Counters,
 		cpus: &turn{cpus: c.CPUs}, prober: c.prober, watch: &c.watch,
 	}
 	if c.Records != nil {
@@ -173,7 +153,7 @@ func (c *clientRun) measure(t *test) (result.End, error) {
 func (c *clientRun) beginning(t *test) result.Begin {
 	b := result.Begin{
 		Head: t.now(), Transport: transport(t.cfg), Direction: c.Direction, Target: c.target,
-		Peer: addrPort(t.ctrl.conn.RemoteAddr()), Local: addrPort(t.ctrl.conn.LocalAddr()),
+		Peer: sock.AddrPort(t.ctrl.conn.RemoteAddr()), Local: sock.AddrPort(t.ctrl.conn.LocalAddr()),
 		Streams: c.Streams, Size: c.Length, Duration: c.Duration, Login: "none",
 	}
 	total := c.Rate * uint64(c.Streams)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -42,7 +43,7 @@ func TestClosedPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := addrPort(closed.LocalAddr()).Port()
+	port := sock.AddrPort(closed.LocalAddr()).Port()
 	closed.Close()
 	ctrl := newControl(conn)
 	read := func() wire.Message {

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/stat"
+	"github.com/sonde-net/sonde/internal/stream"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -20,14 +22,16 @@ type meter struct {
 	far       func() []result.View // what the far end told so far; nil if nothing
 	cpu       func() result.CPU
 	rtt       func() *result.Delay // of probes beside the test since the last call
-	queueing  *queueing            // of what our end receives
+	queueing  *stream.Queueing     // of what our end receives
+	each      bool                 // intervals of each stream, too
 
 	seq     int
 	start   time.Time
 	before  time.Duration // end of the last interval
 	prev    result.View
 	prevFar result.View
-	busy    mean
+	streams []result.View // of our end at the last interval
+	busy    stat.Mean
 }
 
 // shortest is how long the last interval is at least, when something was
@@ -46,7 +50,8 @@ func (m *meter) close(at time.Time) {
 		return
 	}
 	m.seq++
-	near := result.Sum(m.near()...)
+	streams := m.near()
+	near := result.Sum(streams...)
 	mine := near.Sub(m.prev)
 	m.prev = near
 	i := result.Interval{
@@ -54,17 +59,42 @@ func (m *meter) close(at time.Time) {
 		Start: m.before, End: end, CPU: m.cpu(), RTT: m.rtt(),
 	}
 	i.Time = at
-	m.busy.add(i.CPU.Local)
+	m.busy.Add(i.CPU.Local)
 	if m.sends {
 		i.Sent, i.Received = &mine, m.farInterval()
 		m.counters.Add(mine.Bytes, 0)
 	} else {
-		mine.Queueing = m.queueing.interval()
+		mine.Queueing = m.queueing.Interval()
 		i.Received, i.Sent = &mine, m.farInterval()
 		m.counters.Add(0, mine.Bytes)
 	}
 	m.sink.Put(i)
+	if m.each {
+		m.putStreams(i, streams)
+	}
 	m.before = end
+}
+
+// putStreams puts an interval of each stream, as our end counted it; all is that
+// of all together.
+func (m *meter) putStreams(all result.Interval, near []result.View) {
+	if len(near) < 2 {
+		return
+	}
+	for n, now := range near {
+		before := result.View{}
+		if n < len(m.streams) {
+			before = m.streams[n]
+		}
+		one, mine := all, now.Sub(before)
+		one.Stream, one.RTT, one.CPU = n, nil, result.CPU{}
+		one.Sent, one.Received = nil, &mine
+		if m.sends {
+			one.Sent, one.Received = &mine, nil
+		}
+		m.sink.Put(one)
+	}
+	m.streams = near
 }
 
 // farInterval is what the far end reported since the last interval, or nil.
@@ -90,10 +120,10 @@ func (m *meter) end(at time.Time) result.End {
 	if m.seq == 0 { // nothing was measured
 		return e
 	}
-	e.CPU.Local = m.busy.value()
+	e.CPU.Local = m.busy.Value()
 	near, far := m.near(), m.far()
 	all := m.prev
-	all.Queueing = m.queueing.total()
+	all.Queueing = m.queueing.Total()
 	t := m.total(all, nil)
 	if far != nil {
 		told := result.Sum(far...)
@@ -133,24 +163,4 @@ func (m *meter) total(near result.View, far *result.View) *result.Total {
 		return &result.Total{Sent: &near, Received: far, Elapsed: m.before}
 	}
 	return &result.Total{Received: &near, Sent: far, Elapsed: m.before}
-}
-
-// A mean is of figures that may be unknown.
-type mean struct {
-	sum float64
-	n   int
-}
-
-func (m *mean) add(v *float64) {
-	if v != nil {
-		m.sum += *v
-		m.n++
-	}
-}
-
-func (m *mean) value() *float64 {
-	if m.n == 0 {
-		return nil
-	}
-	return result.Some(m.sum / float64(m.n))
 }

@@ -3,6 +3,7 @@ package rperf
 import (
 	"context"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
@@ -16,7 +17,7 @@ import (
 // UDP.
 type part interface {
 	// run moves data until the stream is over: nil when it ended as it should,
-	// also because ctx did.
+	// also because ctx did. After a *stream.Pause it is called again.
 	run(ctx context.Context) error
 	// view is what was counted so far, exactly.
 	view() result.View
@@ -25,6 +26,9 @@ type part interface {
 	record(i *wire.Interval)
 	// last is when data last moved; zero before the first.
 	last() time.Time
+	// tend is called every now and then while the test runs. True means that run
+	// has to end.
+	tend(now time.Time) (over bool)
 	// close frees what run may not have got to.
 	close()
 }
@@ -33,20 +37,35 @@ type part interface {
 type plan struct {
 	id       wire.TestID
 	length   int
+	streams  int
 	rate     uint64        // bit/s per stream, as the protocol counts; 0 is no limit
 	duration time.Duration // of a sender, from its first data
 	sendBuf  int           // bytes; 0 is the system's
 	recvBuf  int
 	noDelay  bool
 	budget   *admit.Budget
-	intake   *pace.Limiter  // what all TCP streams together may bring; nil is no limit
-	police   *stream.Police // likewise of UDP
-	queueing *queueing      // of what a UDP receiver gets
+	intake   *pace.Limiter    // what all TCP streams together may bring; nil is no limit
+	police   *stream.Police   // likewise of UDP
+	queueing *stream.Queueing // of what a UDP receiver gets
+	yields   bool             // streams pause while they are silent
+
+	once  sync.Once // makes what follows
+	bytes []byte
+	ring  *stream.Ring
+}
+
+// block is what the writes of TCP streams carry, the same of each.
+func (p *plan) block() ([]byte, *stream.Ring) {
+	p.once.Do(func() {
+		p.ring = stream.NewRing(wire.Block(p.id, min(p.length, maxBlock)))
+		p.bytes = p.ring.Block()
+	})
+	return p.bytes, p.ring
 }
 
 // maxBlock bounds what one stream keeps to write from. A receiver cannot tell
 // how long the writes were.
-const maxBlock = 128 << 10
+const maxBlock = 64 << 10
 
 // maxFrame is the largest UDP payload that is one packet on Ethernet.
 const maxFrame = 1472
@@ -67,38 +86,76 @@ func (p *plan) tcpSocket(c net.Conn) {
 	}
 }
 
-// untilSilent returns a context that ends with errSilent when last has been
-// more than limit ago, or there was none since the start.
-func untilSilent(ctx context.Context, limit time.Duration, last func() time.Time) (context.Context, context.CancelFunc) {
+// A vigil ends a stream that has become silent. The zero vigil is ready to use.
+type vigil struct {
+	mu    sync.Mutex              // guards what follows
+	start time.Time               // since when something should come; zero before
+	cause error                   // why the stream is over; nil before
+	stop  context.CancelCauseFunc // nil while nobody waits for data
+}
+
+// begin returns the context of a stream that should flow from now on, or goes on
+// after a pause.
+func (v *vigil) begin(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancelCause(ctx)
-	start := time.Now()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range pace.Ticks(ctx, limit/16) {
-			at := last()
-			if at.Before(start) {
-				at = start
-			}
-			if time.Since(at) >= limit {
-				stop(errSilent)
-			}
-		}
-	}()
-	return ctx, func() {
-		stop(context.Canceled)
-		<-done
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.start.IsZero() {
+		v.start = time.Now()
+	}
+	if v.stop = stop; v.cause != nil {
+		stop(v.cause)
+	}
+	return ctx, v.leave
+}
+
+// leave says that nobody waits any more.
+func (v *vigil) leave() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.stop(context.Canceled)
+	v.stop = nil
+}
+
+// end ends the stream for cause.
+func (v *vigil) end(cause error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.finish(cause)
+}
+
+// finish ends the stream for cause if nothing else has. v.mu is held.
+func (v *vigil) finish(cause error) {
+	if v.cause == nil {
+		v.cause = cause
+	}
+	if v.stop != nil {
+		v.stop(cause)
 	}
 }
 
-// A difference turns totals into records.
-type difference struct {
-	before result.View
+// look ends the stream when its last data is longer than silenceTime ago, or
+// none came since it began. It reports whether the stream is over.
+func (v *vigil) look(now, last time.Time) (over bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if last.Before(v.start) {
+		last = v.start
+	}
+	if !v.start.IsZero() && now.Sub(last) >= silenceTime {
+		v.finish(errSilent)
+	}
+	return v.cause != nil
 }
 
-// take is what v has more than the view of the last call.
-func (d *difference) take(v result.View) result.View {
-	more := v.Sub(d.before)
-	d.before = v
+// A difference turns a total into records.
+type difference struct {
+	before uint64
+}
+
+// take is what the total has more than at the last call.
+func (d *difference) take(total uint64) uint64 {
+	more := total - d.before
+	d.before = total
 	return more
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -15,6 +16,20 @@ type yard struct {
 	net   network
 	pools *pools
 	peer  netip.Addr // the far end of the control connection, with its zone
+	near  netip.Addr // a server's end of it, with its zone; invalid at a client
+	// unproven bounds the connections to our ports that have not shown an id, of
+	// all streams and tests together.
+	unproven *admit.Gate
+}
+
+// udpAddress is where a UDP socket is opened. A server's is the address that the
+// client has asked: of a host with several it would otherwise send from the one
+// that the route prefers, which the client and the NAT before it do not expect.
+func (y *yard) udpAddress() netip.Addr {
+	if y.near.IsValid() {
+		return y.near
+	}
+	return anyAddress(y.peer)
 }
 
 // listening are parts whose streams the far end opens, and the ports it is to
@@ -28,11 +43,10 @@ func (y *yard) listening(ctx context.Context, p *plan, udp, sends bool, streams 
 	for range streams {
 		var one part
 		err := y.pools.of(udp, y.peer).open(ctx, func(port uint16) (err error) {
-			at := netip.AddrPortFrom(anyAddress(y.peer), port)
 			if udp {
-				one, port, err = y.listenUDP(ctx, p, at, sends)
+				one, port, err = y.listenUDP(ctx, p, netip.AddrPortFrom(y.udpAddress(), port), sends)
 			} else {
-				one, port, err = y.listenTCP(ctx, p, at, sends)
+				one, port, err = y.listenTCP(ctx, p, netip.AddrPortFrom(anyAddress(y.peer), port), sends)
 			}
 			if err == nil {
 				ports = append(ports, port)
@@ -52,8 +66,8 @@ func (y *yard) listenTCP(ctx context.Context, p *plan, at netip.AddrPort, sends 
 	if err != nil {
 		return nil, 0, err
 	}
-	link := &called{listener: l, id: p.id, peer: y.peer, data: !sends, within: joinTime}
-	port := addrPort(l.Addr()).Port()
+	link := &called{listener: l, id: p.id, peer: y.peer, data: !sends, yields: p.yields, within: joinTime, unproven: y.unproven}
+	port := sock.AddrPort(l.Addr()).Port()
 	if sends {
 		return &tcpSender{plan: p, link: link}, port, nil
 	}
@@ -101,7 +115,7 @@ func (y *yard) callTCP(p *plan, to netip.AddrPort, sends bool) part {
 }
 
 func (y *yard) callUDP(ctx context.Context, p *plan, to netip.AddrPort, sends bool) (part, error) {
-	c, err := y.net.listenUDP(ctx, netip.AddrPortFrom(anyAddress(to.Addr()), 0), p.packetOptions(sends))
+	c, err := y.net.listenUDP(ctx, netip.AddrPortFrom(y.udpAddress(), 0), p.packetOptions(sends))
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +136,7 @@ func closeAll(parts []part) {
 // planOf is what a configuration asks of the end that sends, if sends, or
 // receives.
 func planOf(c wire.Configuration) *plan {
-	p := &plan{id: c.TestID, length: c.Length, noDelay: c.NoDelay, sendBuf: c.SendBuffer, recvBuf: c.ReceiveBuffer}
+	p := &plan{id: c.TestID, length: c.Length, streams: max(c.Streams, len(c.StreamPorts)), noDelay: c.NoDelay, sendBuf: c.SendBuffer, recvBuf: c.ReceiveBuffer}
 	if c.Reverse {
 		p.rate = bitsPerSecond(c.Bandwidth)
 		if c.Bandwidth > 0 { // else a stream ends at once, as at a real server

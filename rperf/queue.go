@@ -75,7 +75,7 @@ func (q *queue) join(site netip.Addr) (*place, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.places > 0 && len(q.running) >= q.places && len(q.waiting) >= q.most {
-		return nil, &admit.RefusedError{Word: admit.TooManyTests, Text: "the server is busy and its queue is full"}
+		return nil, &admit.RefusedError{Word: admit.TooManyConnections, Text: "the server is busy and its queue is full"}
 	}
 	same := 0
 	for _, w := range q.waiting {
@@ -84,7 +84,7 @@ func (q *queue) join(site netip.Addr) (*place, error) {
 		}
 	}
 	if same >= mostOfOne {
-		return nil, &admit.RefusedError{Word: admit.TooManyTests, Text: fmt.Sprintf("%d tests of %v wait already", same, site)}
+		return nil, &admit.RefusedError{Word: admit.TooManyConnections, Text: fmt.Sprintf("%d tests of %v wait already", same, site)}
 	}
 	mine := &place{turn: make(chan struct{}), site: site}
 	q.waiting = append(q.waiting, mine)

@@ -2,7 +2,6 @@ package rperf
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -27,7 +27,7 @@ type Server struct {
 
 	// Limits on what comes before a test. 0 means the default, -1 none.
 	Connections           int // open at once, 4096
-	ConnectionsPerAddress int // 512
+	ConnectionsPerAddress int // 512; as many again to streams' ports that have not shown yet that they belong there
 	// Limits on the streams of all tests, each of which is a socket. Likewise.
 	Streams           int // 4096
 	StreamsPerAddress int // 1024
@@ -46,25 +46,17 @@ type Server struct {
 	streams admit.Gate
 	queue   queue
 	cpus    turn
-}
 
-// limit is n, or the default d for 0, or none for -1.
-func limit(n, d int) int {
-	switch {
-	case n == 0:
-		return d
-	case n < 0:
-		return 0
-	}
-	return n
+	unproven admit.Gate
 }
 
 func (s *Server) prepare() {
 	s.once.Do(func() {
 		s.pools = newPools(s.Ports)
 		s.cpus.cpus = s.CPUs
-		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
-		s.streams = admit.Gate{Total: limit(s.Streams, 4096), PerAddress: limit(s.StreamsPerAddress, 1024), Word: admit.TooManyTests, What: "streams"}
+		s.conns = admit.Gate{Total: admit.Limit(s.Connections, 4096), PerAddress: admit.Limit(s.ConnectionsPerAddress, 512)}
+		s.unproven = admit.Gate{Total: s.conns.Total, PerAddress: s.conns.PerAddress}
+		s.streams = admit.Gate{Total: admit.Limit(s.Streams, 4096), PerAddress: admit.Limit(s.StreamsPerAddress, 1024), Word: admit.TooManyConnections, What: "streams"}
 		s.queue = queue{places: s.Tests, most: mostWaiting}
 		if s.Refuse {
 			s.queue.most = 0
@@ -92,34 +84,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop(errShutdown)
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	for pause := time.Duration(0); ; {
-		conn, err := l.Accept()
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				conn.Close()
-			}
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return &result.Error{Word: result.CodeLocal, Text: "rperf: listener " + l.Addr().String(), Err: err}
-		case err != nil: // such as too many open files: it may pass
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.Log.Warn("accept", "err", err, "retry_in", pause)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
-			continue
-		}
-		pause = 0
-		s.accept(ctx, &wg, conn)
-	}
+	return sock.Accept(ctx, l, Protocol, s.Log, func(conn net.Conn) { s.accept(ctx, &wg, conn) })
 }
 
 // accept runs a session for conn, or closes it when there are too many.
 func (s *Server) accept(ctx context.Context, wg *sync.WaitGroup, conn net.Conn) {
-	peer := addrPort(conn.RemoteAddr())
+	peer := sock.AddrPort(conn.RemoteAddr())
 	leave, err := s.conns.Enter(peer.Addr())
 	if err != nil {
 		s.Log.Warn("connection refused", "peer", peer, "reason", result.CodeOf(err), "err", err)
@@ -138,7 +108,7 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn, peer netip.AddrPo
 	one := &session{server: s, ctrl: newControl(conn), peer: peer}
 	one.yard = yard{
 		net:   network{dial: s.Dial, listen: s.Listen, listenPacket: s.ListenPacket},
-		pools: s.pools, peer: peer.Addr(),
+		pools: s.pools, peer: peer.Addr(), near: sock.AddrPort(conn.LocalAddr()).Addr(), unproven: &s.unproven,
 	}
 	err := one.run(ctx)
 	switch code := result.CodeOf(err); {

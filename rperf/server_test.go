@@ -2,9 +2,11 @@ package rperf
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -307,7 +309,7 @@ func TestStranger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &called{listener: l, id: wire.TestID{1}, data: true, within: 5 * time.Second}
+	c := &called{listener: l, id: wire.TestID{1}, data: true, within: 5 * time.Second, unproven: &admit.Gate{}}
 	type got struct {
 		conn net.Conn
 		n    int
@@ -344,6 +346,68 @@ func TestStranger(t *testing.T) {
 		}
 	}
 	t.Error("the right connection was not taken")
+}
+
+// TestManyStrangers: connections to streams' ports that show no id are bounded in
+// all, however many streams are open, and the test goes on when they are gone.
+func TestManyStrangers(t *testing.T) {
+	gate := &admit.Gate{Total: 20, PerAddress: 10}
+	var calls []*called
+	done := make(chan error, 4)
+	for range cap(done) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &called{listener: l, id: wire.TestID{1}, data: true, within: 10 * time.Second, unproven: gate}
+		calls = append(calls, c)
+		go func() {
+			conn, _, err := c.connect(t.Context())
+			if err == nil {
+				conn.Close()
+			}
+			done <- err
+		}()
+	}
+	var silent []net.Conn
+	for _, c := range calls {
+		for range strangers {
+			conn, err := net.Dial("tcp", c.listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			silent = append(silent, conn)
+		}
+	}
+	closed := 0
+	for _, conn := range silent { // one for which there is no place is closed at once
+		conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			closed++
+		}
+	}
+	if open := gate.Open(); open > 10 || closed < len(silent)-10 {
+		t.Errorf("%d of %d are closed, %d open, want 10 open at most", closed, len(silent), open)
+	}
+	for _, conn := range silent {
+		conn.Close()
+	}
+	for _, c := range calls {
+		for gate.Open() > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		conn, err := net.Dial("tcp", c.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.Write(append([]byte{1}, make([]byte, 15)...))
+	}
+	for range calls {
+		if err := <-done; err != nil {
+			t.Errorf("connect: %v", err)
+		}
+	}
 }
 
 func TestPool(t *testing.T) {

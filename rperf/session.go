@@ -9,6 +9,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/stream"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
@@ -18,6 +19,7 @@ import (
 // End.
 type session struct {
 	server *Server
+	id     result.ID // of the test; empty until it is admitted
 	ctrl   *control
 	peer   netip.AddrPort
 	yard   yard
@@ -47,23 +49,25 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	defer s.leaveStreams()
+	s.id = result.NewID()
 	s.grant, err = s.server.Policy.Admit(ctx, admit.Request{
-		Protocol: Protocol, Peer: s.peer.Addr(), Transmit: cfg.Reverse, Receive: !cfg.Reverse, Streams: cfg.Streams,
+		Protocol: Protocol, Run: string(s.id), Peer: s.peer.Addr(), Transmit: cfg.Reverse, Receive: !cfg.Reverse, Streams: cfg.Streams,
+		Queued: s.queued,
 	})
 	if err != nil {
 		return err
 	}
-	settle := sync.OnceFunc(s.settle)
+	settle := sync.OnceValue(s.settle)
 	defer settle()
 	s.test = s.newTest()
 	s.test.begin(ctx)
 	defer s.test.stop(nil)
 	if err := s.agree(ctx); err != nil {
-		closeAll(s.test.parts)
+		s.test.abandon()
 		return err
 	}
 	end := s.measure()
-	settle() // before the End is seen, so that whoever sees it finds the books in order
+	end.Moved = settle() // before the End is seen, so that whoever sees it finds the books in order
 	s.server.Sink.Put(end)
 	return nil
 }
@@ -98,25 +102,25 @@ func (s *session) queued(position int, wait time.Duration) error {
 
 // settle books what the test moved: all of it, also what came too late for its
 // totals.
-func (s *session) settle() {
-	if s.grant.Settle == nil {
-		return
-	}
+func (s *session) settle() *result.Moved {
 	n := uint64(0)
 	if s.test != nil {
 		n = result.Sum(s.test.views()...).Bytes
 	}
+	m := result.Moved{Received: n}
 	if s.cfg.Reverse {
-		s.grant.Settle(n, 0)
-	} else {
-		s.grant.Settle(0, n)
+		m = result.Moved{Sent: n}
 	}
+	if s.grant.Settle != nil {
+		s.grant.Settle(m.Sent, m.Received)
+	}
+	return &m
 }
 
 func (s *session) newTest() *test {
 	srv := s.server
 	t := &test{
-		head: result.Head{Run: result.NewID(), Time: time.Now(), Protocol: Protocol, Role: result.Server},
+		head: result.Head{Run: s.id, Time: time.Now(), Protocol: Protocol, Role: result.Server},
 		sink: srv.Sink, log: srv.Log.With("peer", s.peer), cfg: s.cfg, ctrl: s.ctrl,
 		sends: s.cfg.Reverse, interval: srv.Interval, counters: srv.Counters, exact: s.cfg.Sonde != nil, cpus: &srv.cpus,
 	}
@@ -151,6 +155,10 @@ func (s *session) policed() {
 func (s *session) agree(ctx context.Context) (err error) {
 	t, p := s.test, s.plan()
 	p.queueing = &t.queue
+	if p.yields = p.streams > fewStreams && len(s.server.CPUs) == 0 && s.yard.net.ofSystem(); p.yields {
+		t.poller, err = sock.NewPoller()
+		p.yields = err == nil // else each stream takes a goroutine
+	}
 	var ours *wire.Accept
 	if s.cfg.Sonde != nil {
 		ours = &wire.Accept{Version: wire.OfferVersion}
@@ -188,7 +196,6 @@ func (s *session) agree(ctx context.Context) (err error) {
 func (s *session) measure() result.End {
 	t := s.test
 	s.server.Sink.Put(s.beginning())
-	t.ready()
 	t.wg.Go(s.listen)
 	if s.grant.Time > 0 {
 		most := s.grant.Time
@@ -255,7 +262,7 @@ func (s *session) isOver() bool {
 func (s *session) beginning() result.Begin {
 	b := result.Begin{
 		Head: s.test.now(), Transport: transport(s.cfg), Direction: direction(s.cfg),
-		Peer: s.peer, Local: addrPort(s.ctrl.conn.LocalAddr()),
+		Peer: s.peer, Local: sock.AddrPort(s.ctrl.conn.LocalAddr()),
 		Streams: s.cfg.Streams, Size: s.cfg.Length, Duration: s.cfg.Duration.Duration(), Login: "none",
 	}
 	if s.cfg.Reverse {

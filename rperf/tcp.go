@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/stream"
@@ -21,6 +22,7 @@ import (
 type link interface {
 	// connect returns the connection and how many bytes of data were read from
 	// it already.
+	// Before that it may return a *stream.Pause.
 	connect(ctx context.Context) (conn net.Conn, read int, err error)
 	close()
 }
@@ -64,13 +66,19 @@ type called struct {
 	id       wire.TestID
 	peer     netip.Addr // whose connection is expected; the id is the credential
 	data     bool       // the id is part of the data
+	yields   bool
 	within   time.Duration
+	unproven *admit.Gate
+	waits    waits
 }
 
 // connect takes the first connection that shows the id within its time. Others
 // are closed; none can keep the rest waiting.
 func (c *called) connect(ctx context.Context) (net.Conn, int, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.within, errNotJoined)
+	if pause := c.waits.first(c.yields, c.listener, c.within); pause != nil {
+		return nil, 0, pause
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, c.waits.until(c.within), errNotJoined)
 	found := make(chan net.Conn)
 	var wg sync.WaitGroup
 	wg.Go(func() { c.accept(ctx, &wg, found) })
@@ -95,18 +103,25 @@ func (c *called) accept(ctx context.Context, wg *sync.WaitGroup, found chan<- ne
 		if err != nil {
 			return // closed by connect, or unusable: then connect's time runs out
 		}
-		room := others
-		if addrPort(conn.RemoteAddr()).Addr().WithZone("") == c.peer.WithZone("") {
+		from, room := sock.AddrPort(conn.RemoteAddr()).Addr(), others
+		if from.WithZone("") == c.peer.WithZone("") {
 			room = own
+		}
+		leave, err := c.unproven.Enter(from)
+		if err != nil {
+			conn.Close()
+			continue
 		}
 		select {
 		case room <- struct{}{}:
 		default:
+			leave()
 			conn.Close()
 			continue
 		}
 		wg.Go(func() {
 			defer func() { <-room }()
+			defer leave()
 			if !c.shown(ctx, conn) {
 				conn.Close()
 				return
@@ -144,9 +159,10 @@ const head = wire.TestIDLen
 type tcpSender struct {
 	*plan
 	link link
+	bulk sock.BulkConn // nil before the connection stands
 
-	mu     sync.Mutex        // guards what follows but diff
-	sender *stream.TCPSender // nil before the connection stands
+	mu     sync.Mutex        // guards what follows
+	sender *stream.TCPSender // likewise
 	final  *result.View      // when the connection is closed, which knows no more then
 	begun  time.Time
 	diff   difference
@@ -154,11 +170,32 @@ type tcpSender struct {
 
 // run sends for the plan's duration and closes, which is the end of the stream.
 func (s *tcpSender) run(ctx context.Context) error {
+	if s.bulk == nil {
+		if err := s.begin(ctx); err != nil {
+			if stream.Paused(err) == nil && ctx.Err() != nil {
+				err = nil
+			}
+			return err
+		}
+	}
+	timed, stop := context.WithDeadline(ctx, s.begun.Add(s.duration))
+	defer stop()
+	err := s.sender.Run(timed)
+	if stream.Paused(err) != nil {
+		return err
+	}
+	v := s.sender.View()
+	s.mu.Lock()
+	s.final = &v
+	s.mu.Unlock()
+	s.bulk.Close()
+	return err
+}
+
+// begin makes the connection and what sends on it.
+func (s *tcpSender) begin(ctx context.Context) (err error) {
 	conn, _, err := s.link.connect(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
 		return err
 	}
 	s.tcpSocket(conn)
@@ -167,7 +204,11 @@ func (s *tcpSender) run(ctx context.Context) error {
 		conn.Close()
 		return fmt.Errorf("connection: %w", err)
 	}
-	defer bulk.Close()
+	defer func() {
+		if err != nil {
+			bulk.Close()
+		}
+	}()
 	_ = bulk.SetUserTimeout(ackTime) // where it can; else the stream ends with its duration
 	// The receiver wants the id whole, however small the writes of a slow
 	// stream are.
@@ -178,22 +219,15 @@ func (s *tcpSender) run(ctx context.Context) error {
 	if _, err := bulk.Write(s.id[:]); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	out := &stream.TCPSender{Conn: bulk, Block: wire.Block(s.id, min(s.length, maxBlock)), Budget: s.budget.Out()}
+	block, ring := s.block()
+	out := &stream.TCPSender{Conn: bulk, Block: block, Ring: ring, Budget: s.budget.Out(), Yields: s.yields && sock.Polled(bulk)}
 	if s.rate > 0 {
 		out.Limit = pace.NewLimiter(pace.NewRate(s.rate))
 	}
 	s.mu.Lock()
-	s.sender, s.begun = out, time.Now()
-	s.mu.Unlock()
-	ctx, stop := context.WithTimeout(ctx, s.duration)
-	defer stop()
-	defer func() {
-		v := out.View()
-		s.mu.Lock()
-		s.final = &v
-		s.mu.Unlock()
-	}()
-	return out.Run(ctx)
+	defer s.mu.Unlock()
+	s.bulk, s.sender, s.begun = bulk, out, time.Now()
+	return nil
 }
 
 func (s *tcpSender) view() result.View {
@@ -213,7 +247,11 @@ func (s *tcpSender) view() result.View {
 
 func (s *tcpSender) record(i *wire.Interval) {
 	i.Sent = true
-	i.Bytes = s.diff.take(s.view()).Bytes
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sender != nil { // its bytes alone: the kernel need not be asked for more
+		i.Bytes = s.diff.take(s.sender.Bytes() + head)
+	}
 }
 
 func (s *tcpSender) last() time.Time {
@@ -222,14 +260,27 @@ func (s *tcpSender) last() time.Time {
 	return s.begun
 }
 
+func (s *tcpSender) tend(now time.Time) (over bool) {
+	s.mu.Lock()
+	out, begun := s.sender, s.begun
+	s.mu.Unlock()
+	if out == nil {
+		return false
+	}
+	out.Rest(now)
+	return now.Sub(begun) >= s.duration
+}
+
 func (s *tcpSender) close() { s.link.close() }
 
 // A tcpReceiver receives one stream over TCP.
 type tcpReceiver struct {
 	*plan
-	link link
+	link  link
+	bulk  sock.BulkConn // nil before the connection stands
+	vigil vigil
 
-	mu       sync.Mutex // guards what follows but diff; receiver is nil before the connection stands
+	mu       sync.Mutex // guards what follows; receiver is nil before the connection stands
 	receiver *stream.TCPReceiver
 	final    *result.View // when the connection is closed, which knows no more then
 	read     uint64       // bytes of data read before the receiver began
@@ -239,11 +290,38 @@ type tcpReceiver struct {
 
 // run receives until the sender closes.
 func (r *tcpReceiver) run(ctx context.Context) error {
+	if r.bulk == nil {
+		if err := r.begin(ctx); err != nil {
+			if stream.Paused(err) == nil && ctx.Err() != nil {
+				err = nil
+			}
+			return err
+		}
+	}
+	alive, stop := r.vigil.begin(ctx)
+	defer stop()
+	err := r.receiver.Run(alive)
+	if stream.Paused(err) != nil {
+		return err
+	}
+	v := r.receiver.View()
+	r.mu.Lock()
+	r.final = &v
+	r.mu.Unlock()
+	r.bulk.Close()
+	switch {
+	case errors.Is(err, io.EOF), ctx.Err() != nil && err == nil:
+		return nil
+	case err != nil:
+		return err
+	}
+	return context.Cause(alive)
+}
+
+// begin makes the connection and what receives on it.
+func (r *tcpReceiver) begin(ctx context.Context) error {
 	conn, read, err := r.link.connect(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
 		return err
 	}
 	r.tcpSocket(conn)
@@ -252,26 +330,12 @@ func (r *tcpReceiver) run(ctx context.Context) error {
 		conn.Close()
 		return fmt.Errorf("connection: %w", err)
 	}
-	defer bulk.Close()
-	in := &stream.TCPReceiver{Conn: bulk, Budget: r.budget.In(), Limit: r.intake}
 	r.mu.Lock()
-	r.receiver, r.read, r.joined = in, uint64(read), time.Now()
-	r.mu.Unlock()
-	alive, stop := untilSilent(ctx, silenceTime, r.last)
-	defer stop()
-	defer func() {
-		v := in.View()
-		r.mu.Lock()
-		r.final = &v
-		r.mu.Unlock()
-	}()
-	switch err := in.Run(alive); {
-	case errors.Is(err, io.EOF), ctx.Err() != nil && err == nil:
-		return nil
-	case err != nil:
-		return err
-	}
-	return context.Cause(alive)
+	defer r.mu.Unlock()
+	r.bulk = bulk
+	r.receiver = &stream.TCPReceiver{Conn: bulk, Budget: r.budget.In(), Limit: r.intake, Yields: r.yields && sock.Polled(bulk)}
+	r.read, r.joined = uint64(read), time.Now()
+	return nil
 }
 
 func (r *tcpReceiver) view() result.View {
@@ -289,7 +353,13 @@ func (r *tcpReceiver) view() result.View {
 	return all
 }
 
-func (r *tcpReceiver) record(i *wire.Interval) { i.Bytes = r.diff.take(r.view()).Bytes }
+func (r *tcpReceiver) record(i *wire.Interval) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.receiver != nil {
+		i.Bytes = r.diff.take(r.receiver.Bytes() + r.read)
+	}
+}
 
 func (r *tcpReceiver) last() time.Time {
 	r.mu.Lock()
@@ -301,6 +371,17 @@ func (r *tcpReceiver) last() time.Time {
 		return at
 	}
 	return r.joined
+}
+
+func (r *tcpReceiver) tend(now time.Time) (over bool) {
+	r.mu.Lock()
+	in := r.receiver
+	r.mu.Unlock()
+	if in == nil {
+		return false
+	}
+	in.Rest(now)
+	return r.vigil.look(now, r.last())
 }
 
 func (r *tcpReceiver) close() { r.link.close() }

@@ -13,6 +13,8 @@ import (
 	"github.com/sonde-net/sonde/internal/host"
 	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/rtt"
+	"github.com/sonde-net/sonde/internal/sock"
+	"github.com/sonde-net/sonde/internal/stream"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -31,24 +33,29 @@ type test struct {
 	ctrl     *control
 	sends    bool // our end does
 	parts    []part
+	tracks   []*track // of each part
 	interval time.Duration
+	each     bool // intervals of each stream, too
 	counters *admit.Counters
 	exact    bool // the far end reads exact figures
 	cpus     *turn
-	prober   rtt.Prober // of round trips beside the test; nil for none
-	watch    *rtt.Watch // what the prober has found
+	poller   *sock.Poller // watches streams that pause; nil: none does
+	paused   atomic.Int32 // streams that do now
+	prober   rtt.Prober   // of round trips beside the test; nil for none
+	watch    *rtt.Watch   // what the prober has found
 
 	record func(wire.Interval) error         // of one stream, each second; nil: nobody wants it
 	over   func(stream int, err error) error // when a part has ended; nil: nobody wants to know
 
 	ctx   context.Context // its cause is why the test ended
 	stop  context.CancelCauseFunc
-	flows []context.Context    // of each part
-	ends  []context.CancelFunc // of each part: it is over, without a fault
+	flows []context.Context    // of each part; nil where no part is ended from outside
+	ends  []context.CancelFunc // of each part: it is over, without a fault; likewise
 	wg    sync.WaitGroup       // of everything
+	open  sync.WaitGroup       // of the parts
 	own   chan struct{}        // closed when all parts have ended
 	meter meter
-	queue queueing // of the UDP streams that our end receives
+	queue stream.Queueing // of the UDP streams that our end receives
 	begun time.Time
 
 	mu     sync.Mutex // guards faults
@@ -76,7 +83,8 @@ func (t *test) begin(parent context.Context) {
 	t.faults = map[int]error{}
 }
 
-// ready makes the contexts of the parts, before anybody may end one.
+// ready makes contexts of the parts, before anybody may end one. Without it all
+// have that of the test.
 func (t *test) ready() {
 	for range t.parts {
 		ctx, end := context.WithCancel(t.ctx)
@@ -92,21 +100,29 @@ func (t *test) start(far func() []result.View) {
 	cpu.Busy() // the first sample only sets the start
 	t.meter = meter{
 		sink: t.sink, head: t.head, counters: t.counters, direction: direction(t.cfg), sends: t.sends,
-		near: t.views, far: far, rtt: t.rtt, queueing: &t.queue, cpu: func() (c result.CPU) {
+		near: t.views, far: far, rtt: t.rtt, each: t.each, queueing: &t.queue, cpu: func() (c result.CPU) {
 			if p, ok := cpu.Busy(); ok {
 				c.Local = &p
 			}
 			return c
 		},
 	}
-	var parts sync.WaitGroup
+	t.open.Add(len(t.parts))
 	for n, p := range t.parts {
-		parts.Go(func() { t.follow(t.flows[n], n, p) })
+		tr := &track{part: p, stream: n, from: t.begun}
+		t.tracks = append(t.tracks, tr)
+		t.wg.Go(func() { t.follow(tr) })
 	}
 	t.wg.Go(func() {
-		parts.Wait()
+		t.open.Wait()
 		close(t.own)
 	})
+	if t.poller != nil {
+		t.wg.Go(t.poller.Run)
+		t.wg.Go(t.release)
+	}
+	t.wg.Go(t.tend)
+	t.wg.Go(t.recordAll)
 	t.wg.Go(t.measure)
 }
 
@@ -118,63 +134,132 @@ func (t *test) views() []result.View {
 	return all
 }
 
-// follow runs one part and records it each second.
-func (t *test) follow(ctx context.Context, n int, p part) {
-	ended := make(chan error, 1)
-	go func() {
-		if cpu, ok := t.cpus.next(); ok {
-			if err := pinTo(cpu); err != nil {
-				t.log.Warn("stream runs on any processor", "stream", n, "err", err)
-			}
+// A track is a part and how far it has been recorded. One goroutine for each
+// stream is all that a stream takes, and none where it pauses: somebody may only
+// keep many open.
+type track struct {
+	part
+	stream int
+
+	mu   sync.Mutex // guards what follows
+	from time.Time  // where the next record begins
+	over bool
+
+	wait sync.Mutex    // guards what follows
+	rest *stream.Pause // what the part waits for; nil while it runs
+	wake *time.Timer   // at the end of the pause; nil for none
+}
+
+// follow runs one part to its end or its next pause.
+func (t *test) follow(tr *track) {
+	if cpu, ok := t.cpus.next(); ok {
+		if err := pinTo(cpu); err != nil {
+			t.log.Warn("stream runs on any processor", "stream", tr.stream, "err", err)
 		}
-		ended <- p.run(ctx)
-	}()
-	tick := time.NewTicker(recordEvery)
-	defer tick.Stop()
-	from := t.begun
-	for {
-		select {
-		case <-tick.C:
-			from = t.put(n, p, from, time.Now())
-		case err := <-ended:
-			at := time.Now()
-			if last := p.last(); !t.sends && last.After(from) {
-				at = last // the wait for the end is not part of the interval
-			}
-			t.put(n, p, from, at)
-			t.ended(n, err)
-			if f, ok := p.(*udpSender); ok {
-				t.wg.Go(func() { f.finish(t.ctx) })
-			}
+	}
+	ctx := t.ctx
+	if t.flows != nil {
+		ctx = t.flows[tr.stream]
+	}
+	err := tr.run(ctx)
+	if p := stream.Paused(err); p != nil {
+		if err = t.pause(tr, p); err == nil {
 			return
 		}
 	}
+	defer t.open.Done()
+	t.put(tr, time.Now(), true)
+	t.ended(tr.stream, err)
+	if f, ok := tr.part.(*udpSender); ok {
+		t.wg.Go(func() { f.finish(t.ctx) })
+	}
 }
 
-// put records what a part did since from, and returns where the next record
-// begins. A record without data is left out, as the peer does: its time goes
-// to the next one.
-func (t *test) put(n int, p part, from, at time.Time) time.Time {
+// put records what a part did since its last record. A record without data is
+// left out, as the peer does: its time goes to the next one.
+func (t *test) put(tr *track, at time.Time, last bool) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if tr.over {
+		return
+	}
+	tr.over = last
+	if l := tr.last(); last && !t.sends && l.After(tr.from) {
+		at = l // the wait for the end is not part of the interval
+	}
 	i := wire.Interval{
-		UDP: t.cfg.UDP, Stream: uint8(n),
-		End: wire.TimestampOf(at), Duration: wire.SecondsOf(at.Sub(from)),
+		UDP: t.cfg.UDP, Stream: uint8(tr.stream),
+		End: wire.TimestampOf(at), Duration: wire.SecondsOf(at.Sub(tr.from)),
 	}
-	p.record(&i)
+	tr.record(&i)
 	if i.Bytes == 0 {
-		return from
+		return
 	}
+	tr.from = at
 	if t.record == nil {
-		return at
+		return
 	}
 	if t.exact {
-		v := p.view()
-		v.Queueing = t.queue.total()
+		v := tr.view()
+		v.Queueing = t.queue.Total()
 		i.Sonde = &v
 	}
 	if err := t.record(i); err != nil {
 		t.stop(err)
 	}
-	return at
+}
+
+// recordAll records all parts each second.
+func (t *test) recordAll() {
+	ctx, stop := t.whileRunning()
+	defer stop()
+	for n := range pace.Ticks(ctx, recordEvery) {
+		if n == 0 {
+			continue
+		}
+		for _, tr := range t.tracks {
+			t.put(tr, time.Now(), false)
+		}
+	}
+}
+
+// tendEvery is how often few streams are looked after that receive datagrams.
+const tendEvery = 2 * time.Millisecond
+
+// tend looks after all parts: whether data still comes, and what they do beside
+// moving it.
+func (t *test) tend() {
+	ctx, stop := t.whileRunning()
+	defer stop()
+	every := silenceTime / 16
+	if t.cfg.UDP && !t.sends {
+		// So many streams are looked at in a second, however many there are.
+		every = tendEvery * time.Duration(max(1, len(t.tracks)/fewStreams))
+	} else if t.poller != nil {
+		every = restEvery
+	}
+	for range pace.Ticks(ctx, every) {
+		now := time.Now()
+		for _, tr := range t.tracks {
+			if tr.tend(now) {
+				t.resume(tr)
+			}
+		}
+	}
+}
+
+// whileRunning is a context that ends with the test, or when all parts have
+// ended.
+func (t *test) whileRunning() (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(t.ctx)
+	t.wg.Go(func() {
+		select {
+		case <-t.own:
+			stop()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, stop
 }
 
 // ended takes how a part ended. What concerns the whole test ends it.
@@ -216,15 +301,8 @@ func (t *test) fault() (stream int, err error) {
 // measure closes an interval whenever its time is over, from the first data
 // until all parts have ended.
 func (t *test) measure() {
-	ctx, stop := context.WithCancel(t.ctx)
+	ctx, stop := t.whileRunning()
 	defer stop()
-	t.wg.Go(func() {
-		select {
-		case <-t.own:
-			stop()
-		case <-ctx.Done():
-		}
-	})
 	t.meter.start = t.awaitData(ctx)
 	t.probeLoaded(ctx)
 	for n := range pace.Ticks(ctx, t.interval) {
@@ -238,6 +316,9 @@ func (t *test) measure() {
 // before, all that is known is that it came after begin.
 func (t *test) awaitData(ctx context.Context) time.Time {
 	for range pace.Ticks(ctx, 2*time.Millisecond) {
+		if !t.sends && int(t.paused.Load()) == len(t.parts) {
+			continue // a receiver pauses when nothing has come for a lull
+		}
 		if at := t.last(); !at.IsZero() {
 			return at
 		}

@@ -77,74 +77,117 @@ func serve(t *testing.T, s testServer, l net.Listener) {
 	})
 }
 
+// A site is a host that servers and clients run on.
+type site interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	Listen(ctx context.Context, network, address string) (net.Listener, error)
+	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
+}
+
+// system is the host that the test runs on.
+type system struct {
+	net.Dialer
+	net.ListenConfig
+}
+
 // TestTogether: a hundred clients at once, half of each protocol and of all
 // kinds, in one process. All finish, and none is counted for another.
 func TestTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n testnet.Network
 		link := testnet.Link{Rate: 1_000_000_000, Wait: true, Delay: time.Millisecond}
-		near, far := n.Host(link, testnet.Link{}, "192.0.2.1"), n.Host(link, testnet.Link{}, "192.0.2.2")
-		var sink ends
-		ctx, stop := context.WithCancel(t.Context())
-		var servers sync.WaitGroup
-		for port, s := range map[string]testServer{
-			"5199": &rperf.Server{Sink: &sink, Dial: far.DialContext, Listen: far.Listen, ListenPacket: far.ListenPacket},
-			"5201": &iperf3.Server{Sink: &sink, ListenPacket: far.ListenPacket},
-		} {
-			l, err := far.Listen(ctx, "tcp", "192.0.2.2:"+port)
-			if err != nil {
-				t.Fatal(err)
-			}
-			servers.Go(func() {
-				if err := s.Serve(ctx, l); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		const clients = 50 // of each protocol
-		var wg sync.WaitGroup
-		for n := range clients {
-			udp := n%2 == 1
-			d := []result.Direction{result.Up, result.Down}[n/2%2]
-			// A rate of its own for each: what is counted says whose it was.
-			rate := uint64(100_000 + 8_000*n)
-			for name, c := range map[string]testClient{
-				rperf.Protocol: &rperf.Client{Target: "192.0.2.2", UDP: udp, Direction: d, Streams: 1 + n%3, Duration: 2 * time.Second, Rate: rate, Length: 256,
-					Classic: n%5 == 0, Dial: near.DialContext, Listen: near.Listen, ListenPacket: near.ListenPacket},
-				iperf3.Protocol: &iperf3.Client{Target: "192.0.2.2", UDP: udp, Direction: d, Streams: 1 + n%3, Duration: 2 * time.Second, Rate: rate, Length: 256,
-					Dial: near.DialContext, ListenPacket: near.ListenPacket},
-			} {
-				wg.Go(func() {
-					var mine ends
-					if err := c.Run(t.Context(), &mine); err != nil {
-						t.Errorf("%s, client %d: %v", name, n, err)
-						return
-					}
-					total := mine.list()[0].end.Total(d)
-					if total == nil || total.Sent == nil || total.Received == nil {
-						t.Errorf("%s, client %d: total %+v", name, n, total)
-						return
-					}
-					want := float64(rate) * float64(1+n%3) * 2 / 8
-					if sent, came := total.Sent.Bytes, total.Received.Bytes; sent != came || float64(sent) < want*0.94 || float64(sent) > want*1.06 {
-						t.Errorf("%s, client %d: sent %d, received %d, want about %.0f", name, n, sent, came, want)
-					}
-				})
-			}
-		}
-		wg.Wait()
-		stop()
-		servers.Wait()
-		served := sink.list()
-		if len(served) != 2*clients {
-			t.Errorf("the servers ended %d tests, want %d", len(served), 2*clients)
-		}
-		for _, o := range served {
-			if o.end.Err != nil || o.end.Reason != result.ReasonDone {
-				t.Errorf("server: %s, %v", o.end.Reason, o.end.Err)
-			}
-		}
+		crowd{near: n.Host(link, testnet.Link{}, "192.0.2.1"), far: n.Host(link, testnet.Link{}, "192.0.2.2"), at: "192.0.2.2", exact: true}.meet(t)
 	})
+}
+
+// TestTogetherOnSockets is TestTogether on the sockets of this machine, where a
+// rate may fall short of what was asked for.
+func TestTogetherOnSockets(t *testing.T) {
+	crowd{near: &system{}, far: &system{}, at: "127.0.0.1"}.meet(t)
+}
+
+// A crowd is the clients of both protocols, and where their servers are.
+type crowd struct {
+	near, far site
+	at        string
+	exact     bool // nobody is late there, and nothing is lost
+}
+
+func (c crowd) meet(t *testing.T) {
+	var sink ends
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var servers sync.WaitGroup
+	at := map[string]string{}
+	for name, s := range map[string]testServer{
+		rperf.Protocol:  &rperf.Server{Sink: &sink, Dial: c.far.DialContext, Listen: c.far.Listen, ListenPacket: c.far.ListenPacket},
+		iperf3.Protocol: &iperf3.Server{Sink: &sink, ListenPacket: c.far.ListenPacket},
+	} {
+		l, err := c.far.Listen(ctx, "tcp", net.JoinHostPort(c.at, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at[name] = l.Addr().String()
+		servers.Go(func() {
+			if err := s.Serve(ctx, l); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	const clients = 50 // of each protocol
+	var wg sync.WaitGroup
+	for n := range clients {
+		wg.Go(func() { c.come(t, n, at) })
+	}
+	wg.Wait()
+	stop()
+	servers.Wait()
+	served := sink.list()
+	if len(served) != 2*clients {
+		t.Errorf("the servers ended %d tests, want %d", len(served), 2*clients)
+	}
+	for _, o := range served {
+		if o.end.Err != nil || o.end.Reason != result.ReasonDone {
+			t.Errorf("server: %s, %v", o.end.Reason, o.end.Err)
+		}
+	}
+}
+
+// come makes the n-th test of each protocol, both at once.
+func (c crowd) come(t *testing.T, n int, at map[string]string) {
+	udp := n%2 == 1
+	d := []result.Direction{result.Up, result.Down}[n/2%2]
+	// A rate of its own for each: what is counted says whose it was.
+	rate := uint64(100_000 + 8_000*n)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for name, client := range map[string]testClient{
+		rperf.Protocol: &rperf.Client{Target: at[rperf.Protocol], UDP: udp, Direction: d, Streams: 1 + n%3, Duration: 2 * time.Second, Rate: rate, Length: 256,
+			Classic: n%5 == 0, Dial: c.near.DialContext, Listen: c.near.Listen, ListenPacket: c.near.ListenPacket},
+		iperf3.Protocol: &iperf3.Client{Target: at[iperf3.Protocol], UDP: udp, Direction: d, Streams: 1 + n%3, Duration: 2 * time.Second, Rate: rate, Length: 256,
+			Dial: c.near.DialContext, ListenPacket: c.near.ListenPacket},
+	} {
+		wg.Go(func() {
+			var mine ends
+			if err := client.Run(t.Context(), &mine); err != nil {
+				t.Errorf("%s, client %d: %v", name, n, err)
+				return
+			}
+			total := mine.list()[0].end.Total(d)
+			if total == nil || total.Sent == nil || total.Received == nil {
+				t.Errorf("%s, client %d: total %+v", name, n, total)
+				return
+			}
+			want := float64(rate) * float64(1+n%3) * 2 / 8
+			sent, came := total.Sent.Bytes, total.Received.Bytes
+			switch {
+			case sent < came, sent != came && (c.exact || !udp):
+				t.Errorf("%s, client %d: sent %d, received %d", name, n, sent, came)
+			case float64(sent) > want*1.5, c.exact && float64(sent) > want*1.06, c.exact && float64(sent) < want*0.94, came == 0:
+				t.Errorf("%s, client %d: sent %d, received %d, want about %.0f", name, n, sent, came, want)
+			}
+		})
+	}
 }
 
 // TestDropped: clients of all kinds whose packets vanish in mid-test, both ways,
@@ -213,7 +256,7 @@ func TestDropped(t *testing.T) {
 			t.Errorf("%s %s %v: ended after %v", o.begin.Protocol, o.begin.Transport, o.begin.Direction, took)
 		}
 		if v := o.end.Local(o.begin.Direction); v == nil || v.Bytes < 100_000 {
-			t.Errorf("%s %s %v: the report is lost", o.begin.Protocol, o.begin.Transport, o.begin.Direction)
+			t.Errorf("%s %s %v: the report is lost: %+v", o.begin.Protocol, o.begin.Transport, o.begin.Direction, v)
 		}
 	}
 	_, running := counters.Tests()

@@ -34,15 +34,21 @@ type udpSender struct {
 	to    netip.AddrPort
 	learn bool
 
-	mu     sync.Mutex // guards what follows but diff
+	waits waits // for the hello
+
+	mu     sync.Mutex // guards sender and begun
 	sender *stream.Sender
 	begun  time.Time
-	diff   difference
+
+	bytes, packets difference // recorded
 }
 
 // run sends for the plan's duration. The markers are left to finish.
 func (s *udpSender) run(ctx context.Context) error {
-	if s.learn {
+	if s.learn && !s.to.IsValid() {
+		if pause := s.waits.first(s.yields, s.conn, silenceTime); pause != nil {
+			return pause
+		}
 		if err := s.awaitHello(ctx); err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -50,30 +56,42 @@ func (s *udpSender) run(ctx context.Context) error {
 			return err
 		}
 	}
-	out := &stream.Sender{
-		Conn: s.conn, To: func() netip.AddrPort { return s.to }, Size: s.length, Fill: wire.Fill,
-		Stamp: func(b []byte, seq uint64, at time.Time) {
-			wire.Header{TestID: s.id, Seq: seq, Sent: at}.Put(b)
-		},
-		Overhead: wire.Overhead, Budget: s.budget.Out(), Rate: pace.NewRate(s.rate),
-		Refusable: true, // a real sender, too, fails the stream then
+	if s.sender == nil {
+		s.begin()
 	}
-	s.mu.Lock()
-	s.sender, s.begun = out, time.Now()
-	s.mu.Unlock()
-	timed, stop := context.WithTimeout(ctx, s.duration)
+	end := s.begun.Add(s.duration)
+	timed, stop := context.WithDeadline(ctx, end)
 	defer stop()
-	err := out.Run(timed)
+	err := s.sender.Run(timed)
+	if pause := stream.Paused(err); pause != nil {
+		return pauseUntil(pause, end)
+	}
 	if err == nil {
 		s.mark(0, 1)
 	}
 	return err
 }
 
+// begin makes what sends.
+func (s *udpSender) begin() {
+	out := &stream.Sender{
+		Conn: s.conn, To: func() netip.AddrPort { return s.to }, Size: s.length, Fill: wire.Fill,
+		Stamp: func(b []byte, seq uint64, at time.Time) {
+			wire.Header{TestID: s.id, Seq: seq, Sent: at}.Put(b)
+		},
+		Overhead: wire.Overhead, Budget: s.budget.Out(), Rate: pace.NewRate(s.rate), Most: stream.TrainOf(s.streams),
+		Refusable: true, // a real sender, too, fails the stream then
+		Yields:    s.yields && sock.Polled(s.conn),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sender, s.begun = out, time.Now()
+}
+
 // awaitHello waits for the receiver's first datagram, which has the form of a
 // marker, and notes where it came from.
 func (s *udpSender) awaitHello(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, silenceTime, errNotJoined)
+	ctx, cancel := context.WithDeadlineCause(ctx, s.waits.until(silenceTime), errNotJoined)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { s.conn.SetReadDeadline(longAgo) })()
 	ms := []sock.Message{{Data: make([]byte, wire.HeaderLen)}}
@@ -128,9 +146,9 @@ func (s *udpSender) view() result.View {
 }
 
 func (s *udpSender) record(i *wire.Interval) {
-	more := s.diff.take(s.view())
+	v := s.view()
 	i.UDP, i.Sent = true, true
-	i.Bytes, i.Packets = *more.WireBytes, *more.Packets
+	i.Bytes, i.Packets = s.bytes.take(*v.WireBytes), s.packets.take(*v.Packets)
 }
 
 func (s *udpSender) last() time.Time {
@@ -138,6 +156,8 @@ func (s *udpSender) last() time.Time {
 	defer s.mu.Unlock()
 	return s.begun
 }
+
+func (s *udpSender) tend(time.Time) (over bool) { return false }
 
 func (s *udpSender) close() { s.conn.Close() }
 
@@ -158,29 +178,30 @@ type udpReceiver struct {
 	hello netip.AddrPort // the sender is told here that we listen; invalid: it knows
 
 	receiver *stream.Receiver
+	vigil    vigil
+	greeted  time.Time // when hello was said last; of the goroutine that tends
 
 	mu     sync.Mutex // guards what follows
 	marked time.Time  // when the first end marker came; zero before
 	tally  wire.Tally // the peer's arithmetic
-	window *stat.Window
-	bytes  uint64 // of payload, of this test's datagrams only
+	bytes  uint64     // of payload, of this test's datagrams only
 	count  uint64
 	latest time.Time
 
 	// Of the goroutine that receives.
-	came time.Time // when the train came whose datagrams are parsed now
-	sent time.Time // sent time of the latest datagram
-	base stat.Base
+	came   time.Time   // when the train came whose datagrams are parsed now
+	header wire.Header // of the latest datagram
+	size   int         // likewise
+	base   stat.Base
 }
 
 func newUDPReceiver(p *plan, conn sock.PacketConn, peer netip.Addr) *udpReceiver {
-	r := &udpReceiver{plan: p, conn: conn, window: &stat.Window{}}
-	// Numbers begin at 0: what is lost before the first that comes is lost too.
-	r.window.Record(beforeFirst)
+	r := &udpReceiver{plan: p, conn: conn}
 	strangers, own := 0, 0
 	r.receiver = &stream.Receiver{
-		Conn: conn, Parse: r.parse, Arrive: func(at time.Time) { r.came = at }, Header: sock.MaxDatagram, Overhead: wire.Overhead,
-		Common: true, Sources: mostSources, Budget: p.budget.In(), Police: p.police,
+		Conn: conn, ParseSized: r.parse, Follow: r.follow, Arrive: func(at time.Time) { r.came = at }, Header: wire.HeaderLen, Overhead: wire.Overhead,
+		Common: true, FromZero: true, Sources: mostSources, Budget: p.budget.In(), Police: p.police,
+		Yields: p.yields && sock.Polled(conn),
 		Accept: func(from netip.AddrPort, front []byte) bool { // asked once for each that is accepted
 			if kind := wire.Classify(p.id, front); kind == wire.Runt || kind == wire.Foreign {
 				return false
@@ -199,11 +220,9 @@ func newUDPReceiver(p *plan, conn sock.PacketConn, peer netip.Addr) *udpReceiver
 	return r
 }
 
-// beforeFirst is the number before 0.
-const beforeFirst = 1<<32 - 1
-
-// parse takes one datagram. Those of others, and the marker, are not counted.
-func (r *udpReceiver) parse(b []byte) (stream.Mark, bool) {
+// parse takes one datagram of size bytes. Those of others, and the marker, are
+// not counted.
+func (r *udpReceiver) parse(b []byte, size int) (stream.Mark, bool) {
 	kind := wire.Classify(r.id, b)
 	if kind == wire.Runt || kind == wire.Foreign {
 		return stream.Mark{}, false
@@ -220,30 +239,39 @@ func (r *udpReceiver) parse(b []byte) (stream.Mark, bool) {
 	if err != nil {
 		return stream.Mark{}, false
 	}
-	if r.latest.IsZero() || h.Sent != r.sent {
+	if r.latest.IsZero() || h.Sent != r.header.Sent {
 		// A train is stamped with one moment and comes at one: one look at the
 		// clock, and one delay, will do for it.
-		r.latest, r.sent = time.Now(), h.Sent
-		r.queueing.record(&r.base, h.Sent, r.came)
+		r.latest = time.Now()
+		r.queueing.Record(&r.base, h.Sent, r.came)
 	}
-	r.tally.Record(h.Seq, min(len(b), r.length), h.Sent, r.came)
-	r.window.Record(uint32(h.Seq))
-	r.bytes += uint64(len(b))
-	r.count++
+	r.header, r.size = h, size
+	r.countLatest()
 	return stream.Mark{Seq: uint32(h.Seq), Sent: h.Sent}, true
+}
+
+// countLatest counts the latest datagram. r.mu is held.
+func (r *udpReceiver) countLatest() {
+	r.tally.Record(r.header.Seq, min(r.size, r.length), r.header.Sent, r.came)
+	r.bytes += uint64(r.size)
+	r.count++
+}
+
+// follow takes n datagrams like the latest, each numbered one more.
+func (r *udpReceiver) follow(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for range n {
+		r.header.Seq++
+		r.countLatest()
+	}
 }
 
 // run receives until a marker comes.
 func (r *udpReceiver) run(ctx context.Context) error {
-	alive, quiet := untilSilent(ctx, silenceTime, r.last)
-	defer quiet()
-	alive, stop := context.WithCancelCause(alive)
-	defer stop(nil)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() { r.watch(alive, stop) })
+	alive, stop := r.vigil.begin(ctx)
+	defer stop()
 	err := r.receiver.Run(alive)
-	stop(nil)
 	switch cause := context.Cause(alive); {
 	case err != nil:
 		return err
@@ -254,21 +282,28 @@ func (r *udpReceiver) run(ctx context.Context) error {
 	}
 }
 
-// watch ends the stream when the marker has come, and says hello until data
-// comes.
-func (r *udpReceiver) watch(ctx context.Context, stop context.CancelCauseFunc) {
-	for n := range pace.Ticks(ctx, 2*time.Millisecond) {
-		r.mu.Lock()
-		marked, begun := r.marked, r.count > 0
-		r.mu.Unlock()
-		if !marked.IsZero() && time.Since(marked) >= lingerTime {
-			stop(errMarker)
-			return
-		}
-		if r.hello.IsValid() && !begun && n%50 == 0 {
-			_, _ = r.conn.WriteTrain(r.id[:], wire.MarkerLen, r.hello) // again in 100 ms
-		}
+// helloEvery is how often a receiver that calls first does so, until data comes.
+const helloEvery = 100 * time.Millisecond
+
+// tend ends the stream when the marker has come, or nothing comes any more, and
+// says hello until data comes.
+func (r *udpReceiver) tend(now time.Time) (over bool) {
+	r.mu.Lock()
+	marked, latest := r.marked, r.latest
+	r.mu.Unlock()
+	if !marked.IsZero() && now.Sub(marked) >= lingerTime {
+		r.vigil.end(errMarker)
+		return true
 	}
+	if r.vigil.look(now, latest) {
+		return true
+	}
+	r.receiver.Rest(now)
+	if r.hello.IsValid() && latest.IsZero() && marked.IsZero() && now.Sub(r.greeted) >= helloEvery {
+		r.greeted = now
+		_, _ = r.conn.WriteTrain(r.id[:], wire.MarkerLen, r.hello) // a lost one is followed by the next
+	}
+	return false
 }
 
 func (r *udpReceiver) view() result.View {
@@ -277,10 +312,6 @@ func (r *udpReceiver) view() result.View {
 	defer r.mu.Unlock()
 	v.Bytes, v.Packets = r.bytes, result.Some(r.count)
 	v.WireBytes = result.Some(r.bytes + r.count*wire.Overhead)
-	c := r.window.Counts()
-	v.Lost, v.Late = &c.Lost, &c.Late
-	v.Reordered, v.Duplicate = &c.Reordered, &c.Duplicate
-	v.LossRuns = &result.LossRuns{Count: c.Runs, Longest: c.Longest}
 	return v
 }
 

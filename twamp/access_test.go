@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/ipv4"
 
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -55,7 +56,7 @@ func TestSourcePorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	first := addrPort(taken.LocalAddr()).Port()
+	first := sock.AddrPort(taken.LocalAddr()).Port()
 	last := min(65535, int(first)+50)
 	p := Pinger{Addr: "127.0.0.1:9", Probe: Probe{Source: netip.MustParseAddrPort("127.0.0.1:0"), Ports: PortRange{first, uint16(last)}}}
 	if first == 65535 {

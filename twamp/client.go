@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp/auth"
 	"github.com/sonde-net/sonde/twamp/wire"
@@ -32,7 +33,7 @@ type Client struct {
 	Sessions     int           // at once; 0 means 1
 	ReceiverPort uint16        // proposed for the first session, counting up; 0 means the sender's own
 	Explicit     bool          // name both addresses in the request, not zero
-	StartTime    time.Time     // in the request; the zero Time is sent as 0, at once
+	StartTime    time.Time     // of the sessions, less than 15 minutes ahead: no packet leaves before; the zero Time is sent as 0, at once
 	Grace        time.Duration // asked of the server: to go on reflecting after the stop; 0 means Wait
 	MostRounds   uint32        // PBKDF2 rounds a server may ask for; 0 means auth.MostCount
 
@@ -61,8 +62,8 @@ func (c *Client) measure(ctx context.Context, r *run) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	if c.ControlDSCP > 63 {
-		return &result.Error{Word: result.CodeUsage, Text: fmt.Sprintf("dscp %d of the control connection: want 0 to 63", c.ControlDSCP)}
+	if err := c.check(); err != nil {
+		return err
 	}
 	x, err := c.connect(ctx)
 	if err != nil {
@@ -73,15 +74,52 @@ func (c *Client) measure(ctx context.Context, r *run) error {
 	if err := x.prepare(ctx); err != nil {
 		return err
 	}
+	waitUntil(ctx, c.StartTime)
 	begin := result.Begin{
 		Target: c.Addr, Peer: x.peer, Local: x.local, Size: x.senders[0].size(), Account: c.KeyID, Login: x.mode.Security().String(),
 	}
-	err = r.measure(ctx, begin, x.senders...)
+	err = x.attended(ctx, r, begin)
+	if result.CodeOf(err) == result.CodePeerLost {
+		return err // there is nobody to tell
+	}
 	// Also after the caller gave up: the server is to know.
 	if stopErr := x.stop(context.WithoutCancel(ctx), err == nil); stopErr != nil {
 		x.log.Warn("stop-sessions", "err", stopErr)
 	}
 	return err
+}
+
+// mostAhead is how far ahead a session may start: a server ends one that gets
+// no packets for REFWAIT, 900 s (RFC 5357, section 4.2).
+const mostAhead = 900 * time.Second
+
+// check checks the settings that are not the Probe's.
+func (c *Client) check() error {
+	bad := func(format string, args ...any) error {
+		return &result.Error{Word: result.CodeUsage, Text: fmt.Sprintf(format, args...)}
+	}
+	beyond := max(0, c.Sessions-1) // the ports of further sessions are the next ones
+	switch {
+	case c.ControlDSCP > 63:
+		return bad("dscp %d of the control connection: want 0 to 63", c.ControlDSCP)
+	case c.Source.Port() != 0 && int(c.Source.Port())+beyond > 0xffff:
+		return bad("source port %d: %d sessions need a port each, and the last port is 65535", c.Source.Port(), c.Sessions)
+	case c.ReceiverPort != 0 && int(c.ReceiverPort)+beyond > 0xffff:
+		return bad("receiver port %d: %d sessions need a port each, and the last port is 65535", c.ReceiverPort, c.Sessions)
+	case time.Until(c.StartTime) >= mostAhead:
+		return bad("start time %v: want less than %v ahead; a server gives a session up that gets no packets for so long", c.StartTime.Format(time.RFC3339), mostAhead)
+	}
+	return nil
+}
+
+// waitUntil returns at a time of the wall clock, or when ctx ends.
+func waitUntil(ctx context.Context, at time.Time) {
+	timer := time.NewTimer(time.Until(at)) // at once if it is over
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // prepare asks for all sessions and starts them.
@@ -124,7 +162,7 @@ func (x *exchange) lost(what string, err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return x.fail(result.CodeUnreachable, "no "+what+" within "+x.replyTime().String(),
 			"the server may not speak TWAMP, or refuses without a word: try sonde twamp doctor", nil)
-	case gone(err):
+	case sock.IsGone(err):
 		return x.fail(result.CodeRefused, "the server closed the connection instead of sending its "+what, "", nil)
 	case errors.Is(err, auth.ErrHMAC):
 		return x.fail(result.CodeAuth, what, "somebody changes the control connection, or the server's keys are not ours", err)
@@ -164,7 +202,7 @@ func (c *Client) connect(ctx context.Context) (*exchange, error) {
 		return nil, &result.Error{Word: result.CodeLocal, Text: fmt.Sprintf("dscp %d of the control connection", c.ControlDSCP), Err: err}
 	}
 	x.control = newControl(conn)
-	x.local, x.peer = addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr())
+	x.local, x.peer = sock.AddrPort(conn.LocalAddr()), sock.AddrPort(conn.RemoteAddr())
 	// Whoever gives up while we shake hands need not wait for it.
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })()
 	if err := x.setUp(ctx); err != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/sonde-net/sonde/result"
@@ -47,15 +49,26 @@ func (d *Doctor) Run(ctx context.Context) ([]Finding, error) {
 	e := &examine{Client: d.Client}
 	e.Padding = askedPadding
 	control := e.control(ctx)
-	light := e.uncontrolled(ctx, "light", wire.Layout{})
-	stamp := e.uncontrolled(ctx, "stamp", wire.Layout{STAMP: true})
-	if control != nil && light != nil && stamp != nil {
-		return e.found, control
+	answers := e.uncontrolled(ctx)
+	if control != nil && !answers {
+		return e.found, nobody(control)
 	}
 	if control != nil {
 		e.note("no_control", "no TWAMP control: %v", control)
 	}
 	return e.found, nil
+}
+
+// nobody is the error of a far end that answers nothing, control what became of
+// its control connection.
+func nobody(control error) error {
+	if name, ok := errors.AsType[*net.DNSError](control); ok {
+		return &result.Error{Word: result.CodeUnreachable, Text: Protocol, Err: name, Hint: "check the name, or give an address"}
+	}
+	return &result.Error{
+		Word: result.CodeOf(control), Text: fmt.Sprintf("%v; no reply to TWAMP Light or STAMP either", control),
+		Hint: "is a reflector running there, and its port open on the way, TCP and UDP? one of STAMP that has a key answers only who has it: --key-id and --key-file",
+	}
 }
 
 // control examines the control connection and a session.
@@ -164,28 +177,42 @@ type raw []byte
 // AppendBinary appends the octets.
 func (r raw) AppendBinary(b []byte) ([]byte, error) { return append(b, r...), nil }
 
-// uncontrolled examines a reflector that needs no session.
-func (e *examine) uncontrolled(ctx context.Context, name string, l wire.Layout) error {
-	g := &Pinger{Addr: e.Addr, Light: !l.STAMP, SSID: 0x5344, Probe: e.Probe, ListenPacket: e.ListenPacket}
-	if l.STAMP {
-		g.Extensions = Extensions{Clock: true, Location: true}
-	} else {
-		g.SSID = 0
+// uncontrolled examines a reflector that needs no session, in each of the ways
+// to ask it. It reports whether one of them was answered.
+func (e *examine) uncontrolled(ctx context.Context) bool {
+	light := e.reflects(ctx, "light", &Pinger{Light: true})
+	asked := Extensions{Clock: true, Location: true}
+	stamp := e.reflects(ctx, "stamp", &Pinger{SSID: 0x5344, Extensions: asked})
+	if e.Secret.IsZero() {
+		return light || stamp
 	}
+	keyed := e.reflects(ctx, "stamp with the key", &Pinger{SSID: 0x5345, Extensions: asked, Key: e.Secret})
+	switch {
+	case keyed && !light && !stamp:
+		e.note("stamp_key", "the reflector answers authenticated STAMP, and nothing without a key")
+	case keyed:
+		e.note("stamp_key", "the reflector answers authenticated STAMP, too")
+	default:
+		e.note("stamp_key", "authenticated STAMP gets no answer: the reflector has another key for it, or none")
+	}
+	return light || stamp || keyed
+}
+
+// reflects examines the replies to the packets of g, and reports whether there
+// are any.
+func (e *examine) reflects(ctx context.Context, name string, g *Pinger) bool {
+	g.Addr, g.Probe, g.ListenPacket, g.Network = e.Addr, e.Probe, e.ListenPacket, strings.Replace(e.Network, "tcp", "udp", 1)
 	s, err := g.open(ctx)
 	if err != nil {
-		return err
+		return false
 	}
 	defer s.port.close()
 	p := newPatient(s, name)
 	e.replies(p)
-	if p.answered == 0 {
-		return &result.Error{Word: result.CodeUnreachable, Text: name + ": no reply"}
-	}
-	if l.STAMP {
+	if p.answered > 0 && !g.Light {
 		e.extensions(p)
 	}
-	return nil
+	return p.answered > 0
 }
 
 // extensions tells what the reflector knows of RFC 8972.

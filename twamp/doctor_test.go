@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/testnet"
 	"github.com/sonde-net/sonde/twamp/auth"
 	"github.com/sonde-net/sonde/twamp/wire"
@@ -31,7 +32,10 @@ func TestDoctorOnOurselves(t *testing.T) {
 	}
 	addr := serve(t, &Server{Keys: testKeys(t), Open: &Reflector{}}, "127.0.0.1")
 	for _, mode := range []wire.Mode{wire.Unauthenticated, wire.Encrypted} {
-		d := Doctor{Client{Addr: addr, Mode: mode, KeyID: "sondekey", Secret: auth.NewSecret("correct horse battery staple"), Probe: Probe{DSCP: 10}}}
+		d := Doctor{Client{Addr: addr, Mode: mode, Probe: Probe{DSCP: 10}}}
+		if mode.ControlKeyed() {
+			d.KeyID, d.Secret = "sondekey", auth.NewSecret("correct horse battery staple")
+		}
 		found, err := d.Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -110,7 +114,7 @@ func quirky(c net.PacketConn, reply func(wire.Request, uint32, []byte) []byte) {
 		if err != nil {
 			continue
 		}
-		at := addrPort(from)
+		at := sock.AddrPort(from)
 		if _, err := c.WriteTo(reply(q, counts[at], b[:n]), from); err != nil {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp/auth"
 	"github.com/sonde-net/sonde/twamp/wire"
@@ -212,7 +213,7 @@ func TestBothVersions(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- (&Reflector{}).Serve(ctx, c) }()
-	port := addrPort(c.LocalAddr()).Port()
+	port := sock.AddrPort(c.LocalAddr()).Port()
 	for _, host := range []string{"127.0.0.1", "127.0.0.5", "::1"} {
 		if l, err := net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
 			t.Logf("%s is not to be had: %v", host, err)

@@ -126,13 +126,15 @@ func (c *classes) report() *result.Marking {
 }
 
 // stamps says who took our two timestamps in all but one of a hundred exchanges
-// or better.
+// or better; "" before there was one.
 func (e *ends) stamps() string {
 	most := e.n - e.n/100
 	switch {
-	case e.n > 0 && e.kernelBoth >= most:
+	case e.n == 0:
+		return ""
+	case e.kernelBoth >= most:
 		return "kernel-rx-tx"
-	case e.n > 0 && e.kernelRx >= most:
+	case e.kernelRx >= most:
 		return "kernel-rx"
 	}
 	return "user"

@@ -137,7 +137,7 @@ func errorOfRTT(b *testing.B, l line, way string) {
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error, 1)
 	r := &Reflector{Correct: way == "correct"}
-	to := addrPort(c.LocalAddr())
+	to := sock.AddrPort(c.LocalAddr())
 	go func() { done <- r.Serve(ctx, c) }()
 	const n = 600
 	got := map[uint32]time.Duration{}
@@ -281,7 +281,7 @@ func BenchmarkReflector(b *testing.B) {
 		r := &Reflector{Rate: -1}
 		ctx, cancel := context.WithCancel(b.Context())
 		done := make(chan error, 1)
-		at := addrPort(c.LocalAddr())
+		at := sock.AddrPort(c.LocalAddr())
 		go func() { done <- r.Serve(ctx, c) }()
 		rate := underFlood(b, at, segments, each, func() uint64 { return r.Counts()["reflected"] })
 		cancel()
@@ -296,7 +296,7 @@ func BenchmarkReflector(b *testing.B) {
 		defer c.Close()
 		w := &counted{PacketConn: c}
 		go naive(w, map[string]uint32{})
-		return underFlood(b, addrPort(c.LocalAddr()), 1, each, func() uint64 { return w.n.Load() })
+		return underFlood(b, sock.AddrPort(c.LocalAddr()), 1, each, func() uint64 { return w.n.Load() })
 	}
 	var base, singles, trains, ratio1, ratio64 []float64
 	for b.Loop() {

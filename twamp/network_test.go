@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/testnet"
 )
 
@@ -207,7 +208,7 @@ func TestInterrupted(t *testing.T) {
 // serverConnOf is a server's end of conn.
 func serverConnOf(s *Server, conn net.Conn, t *testing.T) *serverConn {
 	t.Helper()
-	return &serverConn{server: s, control: newControl(conn), peer: addrPort(conn.RemoteAddr()), local: addrPort(conn.LocalAddr()),
+	return &serverConn{server: s, control: newControl(conn), peer: sock.AddrPort(conn.RemoteAddr()), local: sock.AddrPort(conn.LocalAddr()),
 		wg: new(sync.WaitGroup), log: s.Log}
 }
 

@@ -82,7 +82,11 @@ func (g *Pinger) open(ctx context.Context) (*sender, error) {
 func (g *Pinger) resolve(ctx context.Context) (netip.AddrPort, error) {
 	addr := withPort(g.Addr)
 	if at, err := netip.ParseAddrPort(addr); err == nil {
-		return unmap(at), nil
+		at = unmap(at)
+		if g.Network == "udp4" && !at.Addr().Is4() || g.Network == "udp6" && at.Addr().Is4() {
+			return at, &result.Error{Word: result.CodeUsage, Text: fmt.Sprintf("address %v is not of IPv%s, the version asked for", at.Addr(), g.Network[3:])}
+		}
+		return at, nil
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

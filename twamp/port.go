@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/sonde-net/sonde/internal/sock"
 )
 
 // A Source says who took a timestamp.
@@ -119,7 +121,7 @@ func newPort(c net.PacketConn, join bool) (port, error) {
 	if u, ok := c.(*net.UDPConn); ok {
 		return newSystemPort(u, join)
 	}
-	return &plainPort{conn: c, local: addrPort(c.LocalAddr())}, nil
+	return &plainPort{conn: c, local: sock.AddrPort(c.LocalAddr())}, nil
 }
 
 // isSystem reports whether p is a socket of the system: then time is real.
@@ -164,7 +166,7 @@ func (p *plainPort) read(ds []datagram) (int, error) {
 		return 0, err
 	}
 	d.n, d.segment = n, 0
-	d.arrival = arrival{From: addrPort(from), To: p.local, At: time.Now(), Stamp: User}
+	d.arrival = arrival{From: sock.AddrPort(from), To: p.local, At: time.Now(), Stamp: User}
 	return 1, nil
 }
 

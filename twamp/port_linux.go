@@ -2,12 +2,13 @@ package twamp
 
 import (
 	"cmp"
-	"encoding/binary"
 	"net"
 	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sonde-net/sonde/internal/sock"
 )
 
 // A systemPort is a socket in the runtime's poller, for want of a better one: a
@@ -47,7 +48,7 @@ func newSystemPort(c *net.UDPConn, join bool) (port, error) {
 	}
 	// The system may give less: then bursts are lost here that the path did not lose.
 	_ = c.SetReadBuffer(readBuffer)
-	return &systemPort{conn: c, local: addrPort(c.LocalAddr()), in: make([]byte, 256), out: make([]byte, 0, 128)}, nil
+	return &systemPort{conn: c, local: sock.AddrPort(c.LocalAddr()), in: make([]byte, 256), out: make([]byte, 0, 128)}, nil
 }
 
 // setTTL sets the TTL of what is sent. On a socket of both families each option
@@ -101,97 +102,30 @@ func (p *systemPort) read(ds []datagram) (int, error) {
 		return 0, err
 	}
 	now := readClock()
-	d.n, d.segment = n, 0
-	d.arrival = arrival{From: unmap(from), To: netip.AddrPortFrom(netip.Addr{}, p.local.Port()), At: now, Stamp: User}
-	d.arrival.steady = !p.watch.set(now)
-	for oob := p.in[:oobn]; len(oob) > 0; {
-		h, data, rest, err := unix.ParseOneSocketControlMessage(oob)
-		if err != nil {
-			break // a cut tail: what was read before it is right
-		}
-		d.arrival.take(h, data)
-		oob = rest
-	}
+	in := sock.Arrival{From: unmap(from), Len: n}
+	in.Control(p.in[:oobn])
+	d.arrived(&in, p.local.Port(), now, !p.watch.set(now))
 	return 1, nil
 }
 
-// take reads one control message.
-func (a *arrival) take(h unix.Cmsghdr, data []byte) {
-	switch {
-	case h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && len(data) >= 16:
-		a.stamp(time.Unix(int64(binary.NativeEndian.Uint64(data)), int64(binary.NativeEndian.Uint64(data[8:]))))
-	case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_TTL && len(data) >= 4:
-		a.TTL = uint8(binary.NativeEndian.Uint32(data))
-	case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_TOS && len(data) >= 1:
-		a.Class, a.Classed = data[0], true
-	case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= 12:
-		a.To = netip.AddrPortFrom(netip.AddrFrom4([4]byte(data[8:])), a.To.Port()) // ipi_addr of struct in_pktinfo
-	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_HOPLIMIT && len(data) >= 4:
-		a.TTL = uint8(binary.NativeEndian.Uint32(data))
-	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_TCLASS && len(data) >= 4:
-		a.Class, a.Classed = uint8(binary.NativeEndian.Uint32(data)), true
-	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= 16:
-		a.To = netip.AddrPortFrom(netip.AddrFrom16([16]byte(data)).Unmap(), a.To.Port())
+// arrived takes what a socket told of a datagram that was read now.
+func (d *datagram) arrived(in *sock.Arrival, port uint16, now time.Time, steady bool) {
+	d.n, d.segment = in.Len, in.Segment
+	d.arrival = arrival{
+		From: in.From, To: netip.AddrPortFrom(in.To, port), At: now, Stamp: User, steady: steady,
+		TTL: in.TTL, Class: in.Class, Classed: in.Classed,
+	}
+	if !in.Stamp.IsZero() {
+		d.arrival.stamp(in.Stamp)
 	}
 }
 
 func (p *systemPort) write(ps []parcel) (int, error) { return eachSegment(ps, p.send) }
 
 func (p *systemPort) send(b []byte, one *parcel) error {
-	to, from, class := one.to, one.from, one.class
-	p.out = p.out[:0]
-	switch {
-	case to.Addr().Unmap().Is4():
-		p.control(unix.IPPROTO_IP, unix.IP_TOS, 4)
-		p.out = binary.NativeEndian.AppendUint32(p.out, uint32(class))
-		p.pad()
-		if from.Is4() && p.local.Addr().Is4() {
-			p.control(unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo)
-			a := from.As4()
-			p.out = append(p.out, 0, 0, 0, 0)
-			p.out = append(p.out, a[:]...) // ipi_spec_dst
-			p.out = append(p.out, 0, 0, 0, 0)
-			p.pad()
-		} else if from.Is4() {
-			p.source6(from)
-		}
-	default:
-		p.control(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, 4)
-		p.out = binary.NativeEndian.AppendUint32(p.out, uint32(class))
-		p.pad()
-		if from.Is6() {
-			p.source6(from)
-		}
-	}
-	_, _, err := p.conn.WriteMsgUDPAddrPort(b, p.out, to)
+	p.out = sock.AppendControl(p.out[:0], one.to.Addr(), one.from, one.class, !p.local.Addr().Is4())
+	_, _, err := p.conn.WriteMsgUDPAddrPort(b, p.out, one.to)
 	return err
-}
-
-// source6 names the address to send from on an IPv6 socket.
-func (p *systemPort) source6(from netip.Addr) {
-	p.control(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo)
-	a := from.As16()
-	p.out = append(p.out, a[:]...)
-	p.out = append(p.out, 0, 0, 0, 0) // any interface
-	p.pad()
-}
-
-// control appends the header of a control message with n octets of data.
-func (p *systemPort) control(level, kind, n int) {
-	if unix.SizeofPtr == 8 {
-		p.out = binary.NativeEndian.AppendUint64(p.out, uint64(unix.CmsgLen(n)))
-	} else {
-		p.out = binary.NativeEndian.AppendUint32(p.out, uint32(unix.CmsgLen(n)))
-	}
-	p.out = binary.NativeEndian.AppendUint32(p.out, uint32(level))
-	p.out = binary.NativeEndian.AppendUint32(p.out, uint32(kind))
-}
-
-// pad fills up to where the next control message begins.
-func (p *systemPort) pad() {
-	for len(p.out)%unix.SizeofPtr != 0 {
-		p.out = append(p.out, 0)
-	}
 }
 
 func (p *systemPort) stamps(func(uint32, time.Time)) bool { return false }

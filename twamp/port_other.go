@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+
+	"github.com/sonde-net/sonde/internal/sock"
 )
 
 // A systemPort is a socket of a system on which the TTL and the traffic class
@@ -20,7 +22,7 @@ type systemPort struct {
 }
 
 func newSystemPort(c *net.UDPConn, _ bool) (port, error) {
-	p := &systemPort{conn: c, local: addrPort(c.LocalAddr())}
+	p := &systemPort{conn: c, local: sock.AddrPort(c.LocalAddr())}
 	return p, p.setTTL(testTTL)
 }
 

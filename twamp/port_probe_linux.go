@@ -50,16 +50,7 @@ func (p *probePort) read(ds []datagram) (int, error) {
 		}
 	}
 	for i := range n {
-		from := &in[i]
-		d := &ds[i]
-		d.n, d.segment = from.Len, from.Segment
-		d.arrival = arrival{
-			From: from.From, To: netip.AddrPortFrom(from.To, p.local.Port()), At: now, Stamp: User, steady: steady,
-			TTL: from.TTL, Class: from.Class, Classed: from.Classed,
-		}
-		if !from.Stamp.IsZero() {
-			d.arrival.stamp(from.Stamp)
-		}
+		ds[i].arrived(&in[i], p.local.Port(), now, steady)
 	}
 	return n, nil
 }

@@ -67,6 +67,11 @@ func (r *reflection) reflect(dst, request []byte, a arrival, sent time.Time) ([]
 	if o != reflected {
 		return dst, o
 	}
+	return r.reply(dst, request, q, a, sent)
+}
+
+// reply is reflect with a request that was read as q.
+func (r *reflection) reply(dst, request []byte, q wire.Request, a arrival, sent time.Time) ([]byte, outcome) {
 	l := r.layout
 	size := max(len(request), l.ReplyLen())
 	if size > len(request) && !r.grows {

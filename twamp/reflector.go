@@ -2,7 +2,6 @@ package twamp
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/twamp/auth"
 	"github.com/sonde-net/sonde/twamp/wire"
@@ -137,25 +137,14 @@ func (r *Reflector) Counts() map[string]uint64 {
 func (r *Reflector) rules(own uint16) *openRules {
 	rules := &openRules{
 		only: r.Only, trusted: r.Trusted, echo: r.Echo, ptp: r.PTP, joins: !r.Apart, own: own,
-		rate:    limit(r.Rate, 20000),
-		sources: table[source, openSession]{most: limit(r.Sources, 65536)},
-		rates:   table[netip.Addr, perSecond]{most: limit(r.Sources, 65536)},
+		rate:    admit.Limit(r.Rate, 20000),
+		sources: table[source, openSession]{most: admit.Limit(r.Sources, 65536)},
+		rates:   table[netip.Addr, perSecond]{most: admit.Limit(r.Sources, 65536)},
 	}
 	if !r.Key.IsZero() {
 		rules.stamp = auth.NewStamp(r.Key)
 	}
 	return rules
-}
-
-// limit is n, or the default d for 0, or 0, which is none, for -1.
-func limit(n, d int) int {
-	switch {
-	case n == 0:
-		return d
-	case n < 0:
-		return 0
-	}
-	return n
 }
 
 // openRules answer packets of no session. Their responder guards them.
@@ -197,20 +186,40 @@ func (o *openRules) respond(dst, request []byte, a arrival, c clock, est *wire.E
 		return dst, nil, unknown
 	case len(request) < wire.ShortRequestLen:
 		return dst, nil, tooShort
+	}
+	// Where there is a key, whoever lacks it changes nothing of what is remembered
+	// of the senders whose addresses he borrows.
+	fresh := reflection{layout: o.layoutOf(request), stamp: o.stamp, est: est, echo: o.echo, ptp: o.ptp}
+	q, what := fresh.read(request)
+	switch {
+	case what != reflected:
+		return dst, nil, what
 	case o.rate > 0 && !o.rates.get(addr).allow(a.At, o.rate):
 		return dst, nil, tooMany
 	}
-	layout := o.layoutOf(request)
-	s := o.sources.get(source{a.From, ssidOf(request, layout)})
-	seq := binary.BigEndian.Uint32(request)
-	if a.At.Sub(s.latest) > forgetAfter || seq == 0 && s.request != 0 {
+	s := o.sources.get(source{a.From, q.SSID})
+	if s.startsAgain(q.Seq, a.At) {
 		s.reflection = reflection{}
 	}
-	s.latest, s.request = a.At, seq
-	s.layout, s.stamp, s.est, s.echo, s.ptp = layout, o.stamp, est, o.echo, o.ptp
+	s.latest, s.request = a.At, q.Seq
+	s.layout, s.stamp, s.est, s.echo, s.ptp = fresh.layout, fresh.stamp, fresh.est, fresh.echo, fresh.ptp
 	s.grows = within(addr, o.trusted)
-	out, what := s.reflect(dst, request, a, c.now())
+	out, what := s.reply(dst, request, q, a, c.now())
 	return out, &s.reflection, what
+}
+
+// overtaken and overtakenFor bound what a packet with the number 0 may have been
+// overtaken by, or come again after, without being the first of a new session.
+const (
+	overtaken    = 1024
+	overtakenFor = time.Second
+)
+
+// startsAgain reports whether a request is the first of another session than
+// the one before it from the same port.
+func (s *openSession) startsAgain(seq uint32, at time.Time) bool {
+	silent := at.Sub(s.latest)
+	return silent > forgetAfter || seq == 0 && (s.request >= overtaken || silent > overtakenFor)
 }
 
 // layoutOf tells STAMP from TWAMP Light.
@@ -222,14 +231,6 @@ func (o *openRules) layoutOf(request []byte) wire.Layout {
 		return wire.Layout{STAMP: true}
 	}
 	return wire.Layout{}
-}
-
-func ssidOf(request []byte, l wire.Layout) uint16 {
-	q, err := wire.ParseRequest(request, l)
-	if err != nil {
-		return 0
-	}
-	return q.SSID
 }
 
 func within(a netip.Addr, prefixes []netip.Prefix) bool {

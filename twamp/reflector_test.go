@@ -68,8 +68,8 @@ func TestOpenRulesCount(t *testing.T) {
 		{"192.0.2.1:1000", 2, 5, 0}, // another session
 		{"192.0.2.1:1001", 1, 5, 0},
 		{"192.0.2.1:1000", 1, 8, 2},
-		{"192.0.2.1:1000", 1, 0, 0}, // the sender starts again
-		{"192.0.2.1:1000", 1, 0, 1}, // a duplicate
+		{"192.0.2.1:1000", 1, 0, 3}, // overtaken
+		{"192.0.2.1:1000", 1, 0, 4}, // a duplicate
 	} {
 		if p, o := send(tt.from, tt.ssid, tt.seq, 0); o != reflected || p.Seq != tt.want || p.SSID != tt.ssid {
 			t.Errorf("packet %d: %v, %+v, want number %d", i, o, p, tt.want)
@@ -84,12 +84,62 @@ func TestOpenRulesCount(t *testing.T) {
 	if over != 7 {
 		t.Errorf("%d of 17 packets in a second are over the limit of 10", over)
 	}
+	for i, tt := range []struct {
+		seq   uint32
+		after time.Duration
+		want  uint32
+	}{
+		{2000, 2 * time.Second, 8}, // three of the ten were answered
+		{0, 2 * time.Second, 0},    // the sender starts again
+		{1, 3 * time.Second, 1},
+		{0, 5 * time.Second, 0}, // and again, after a pause
+		{1, 5*time.Second + 2*forgetAfter, 0},
+	} {
+		if p, o := send("192.0.2.1:1000", 1, tt.seq, tt.after); o != reflected || p.Seq != tt.want {
+			t.Errorf("packet %d: %v, %+v, want number %d", i, o, p, tt.want)
+		}
+	}
 	for i := range 1000 {
 		a := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1000)
 		send(a.String(), 0, 1, time.Second)
 	}
 	if n := max(rules.sources.len(), rules.rates.len()); n > 4 {
 		t.Errorf("%d sources remembered, the limit is 4", n)
+	}
+}
+
+// TestForgedKeyed: packets with somebody else's address and without the key
+// change neither the count of that sender nor his share, and fill no table.
+func TestForgedKeyed(t *testing.T) {
+	key, l := auth.NewSecret("k"), wire.Layout{STAMP: true, Keyed: true}
+	rules := (&Reflector{Rate: 5, Sources: 4, Key: key}).rules(5000)
+	est := wire.UnknownError
+	send := func(a arrival, seq uint32, key auth.Secret) (wire.Reply, outcome) {
+		b := wire.Request{Seq: seq}.Append(nil, l)
+		auth.NewStamp(key).Sign(b)
+		out, _, o := rules.respond(nil, b, a, clock{at: a.At}, &est)
+		if o != reflected {
+			return wire.Reply{}, o
+		}
+		return must[wire.Reply](t)(wire.ParseReply(out, l)), o
+	}
+	for seq := range uint32(5) {
+		for range 20 {
+			if _, o := send(vectorArrival, 0, auth.NewSecret("another")); o != badHMAC {
+				t.Fatalf("forged: %v", o)
+			}
+		}
+		if p, o := send(vectorArrival, seq+2000, key); o != reflected || p.Seq != seq {
+			t.Errorf("packet %d: %v, %+v", seq, o, p)
+		}
+	}
+	for i := range 100 {
+		a := vectorArrival
+		a.From = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 1000)
+		send(a, 0, auth.NewSecret("another"))
+	}
+	if n := max(rules.sources.len(), rules.rates.len()); n != 1 {
+		t.Errorf("%d sources remembered, 1 has the key", n)
 	}
 }
 

@@ -323,6 +323,8 @@ func (r *responder) sweep(now time.Time, idle time.Duration, all bool) (over []*
 	for from, s := range r.sessions {
 		switch {
 		case s.finish(now):
+		case all && !s.until.IsZero():
+			s.end(result.ReasonDone) // its client has stopped it
 		case all:
 			s.end(result.ReasonShutdown)
 		case s.started && now.Sub(s.latest) > idle:

@@ -82,6 +82,15 @@ func (r *run) intervals(over <-chan struct{}) {
 	}
 }
 
+// silenceHint is what to look at when nothing came back.
+func (r *run) silenceHint() string {
+	hint := "is a reflector running there, and its UDP port open on the way? "
+	if l := r.senders[0].layout; l.STAMP && l.Keyed {
+		return hint + "one with another key, or with none, does not answer either"
+	}
+	return hint + "one that has a key answers only who has it, too; one that never answers with more than it got wants padding"
+}
+
 // end puts what was found and the End, which carries err, and returns it.
 func (r *run) end(ctx context.Context, err error) error {
 	e := result.End{Reason: result.ReasonDone}
@@ -98,12 +107,14 @@ func (r *run) end(ctx context.Context, err error) error {
 	if err == nil && sent > 0 && replies == 0 {
 		err = &result.Error{
 			Word: result.CodeUnreachable, Text: fmt.Sprintf("%s %v: no reply to %d packets", r.head.Protocol, r.senders[0].to, sent),
-			Hint: "is a reflector running there, and its UDP port open on the way? one that never answers with more than it got wants padding",
+			Hint: r.silenceHint(),
 		}
 	}
 	switch {
 	case ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())):
 		e.Reason = result.ReasonInterrupted
+	case result.CodeOf(err) == result.CodePeerLost:
+		e.Reason = result.ReasonServerGone
 	case err != nil:
 		e.Reason = result.ReasonFailed
 	}

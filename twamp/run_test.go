@@ -2,6 +2,8 @@ package twamp
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -92,6 +94,62 @@ func TestNoReply(t *testing.T) {
 			t.Errorf("ends with %+v", e)
 		}
 	})
+}
+
+// TestStartTime: no packet leaves before the time that was asked for, also when
+// the user gives up meanwhile; the server hears of the stop.
+func TestStartTime(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		stop time.Duration
+		sent uint64
+	}{{"waits", time.Hour, 5}, {"interrupted", 10 * time.Second, 0}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var network testnet.Network
+				here := network.Host(testnet.Link{}, testnet.Link{}, "192.0.2.1")
+				there := network.Host(testnet.Link{}, testnet.Link{}, "192.0.2.2")
+				stop := startServer(t, there, &Server{})
+				defer stop()
+				ctx, cancel := context.WithTimeout(t.Context(), tt.stop)
+				defer cancel()
+				at := time.Now().Add(time.Minute)
+				var first time.Time
+				c := &Client{Addr: "192.0.2.2", Dial: here.DialContext, ListenPacket: here.ListenPacket, StartTime: at,
+					Probe: Probe{Count: 5, Record: func(s Sample) {
+						if first.IsZero() {
+							first = s.Sent
+						}
+					}}}
+				var events book
+				if err := c.Run(ctx, &events); err != nil {
+					t.Fatal(err)
+				}
+				e := events.events[len(events.events)-1].(result.End)
+				if e.RoundTrips[0].Sent != tt.sent || tt.sent > 0 && first.Before(at) {
+					t.Errorf("%d sent, the first at %v, want %d from %v on", e.RoundTrips[0].Sent, first, tt.sent, at)
+				}
+			})
+		})
+	}
+}
+
+// Settings that no session can have are told before anything is sent.
+func TestClientSettings(t *testing.T) {
+	for name, c := range map[string]Client{
+		"receiver ports past the last": {Sessions: 3, ReceiverPort: 65534},
+		"source ports past the last":   {Sessions: 3, Probe: Probe{Source: netip.MustParseAddrPort("192.0.2.1:65534")}},
+		"start too far ahead":          {StartTime: time.Now().Add(time.Hour)},
+	} {
+		c.Addr = "192.0.2.1"
+		c.Dial = func(context.Context, string, string) (net.Conn, error) {
+			t.Errorf("%s: it connects", name)
+			return nil, net.ErrClosed
+		}
+		if err := c.Run(t.Context(), nil); result.CodeOf(err) != result.CodeUsage {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // A test that cannot be made has an End too, and no Begin.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp/auth"
 	"github.com/sonde-net/sonde/twamp/wire"
@@ -62,6 +63,8 @@ type Server struct {
 	Sink         result.Sink      // is told of sessions and logins; nil means none
 
 	once    sync.Once
+	check   sync.Once
+	invalid error // what Validate said
 	conns   admit.Gate
 	logins  admit.Gate
 	backoff admit.Backoff
@@ -93,8 +96,8 @@ func (s *Server) prepare() {
 		if s.Sink == nil {
 			s.Sink = result.Discard
 		}
-		s.conns = admit.Gate{Total: limit(s.Connections, 4096), PerAddress: limit(s.ConnectionsPerAddress, 512)}
-		s.logins = admit.Gate{Total: limit(s.Logins, 32), Word: admit.TooManyLogins, What: "logins"}
+		s.conns = admit.Gate{Total: admit.Limit(s.Connections, 4096), PerAddress: admit.Limit(s.ConnectionsPerAddress, 512)}
+		s.logins = admit.Gate{Total: admit.Limit(s.Logins, 32), Word: admit.TooManyLogins, What: "logins"}
 		s.ports = newSessionPorts(s)
 		s.started = time.Now()
 		if s.random == nil {
@@ -132,9 +135,10 @@ func (s *Server) Validate() error {
 // Serve takes clients from l until ctx ends; then it ends their sessions, closes
 // l and returns nil.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	if err := s.Validate(); err != nil {
+	s.check.Do(func() { s.invalid = s.Validate() }) // before prepare fills in defaults
+	if s.invalid != nil {
 		l.Close()
-		return &result.Error{Word: result.CodeUsage, Err: err}
+		return &result.Error{Word: result.CodeUsage, Err: s.invalid}
 	}
 	s.prepare()
 	ctx, stop := context.WithCancel(ctx)
@@ -142,40 +146,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer wg.Wait()
 	defer stop()
 	if s.Open != nil {
-		if err := s.ports.serveOpen(ctx, &wg, addrPort(l.Addr())); err != nil {
+		if err := s.ports.serveOpen(ctx, &wg, sock.AddrPort(l.Addr())); err != nil {
 			l.Close()
 			return err
 		}
 	}
 	wg.Go(func() { s.ports.sweep(ctx) })
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	for pause := time.Duration(0); ; {
-		conn, err := l.Accept()
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				conn.Close()
-			}
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("%s: listener %v: %w", Protocol, l.Addr(), err)
-		case err != nil: // such as too many open files: it may pass
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.Log.Warn("accept", "err", err, "retry_in", pause)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
-			continue
-		}
-		pause = 0
-		s.accept(ctx, &wg, conn)
-	}
+	return sock.Accept(ctx, l, Protocol, s.Log, func(conn net.Conn) { s.accept(ctx, &wg, conn) })
 }
 
 // accept serves conn, or closes it when there are too many.
 func (s *Server) accept(ctx context.Context, wg *sync.WaitGroup, conn net.Conn) {
-	peer := addrPort(conn.RemoteAddr())
+	peer := sock.AddrPort(conn.RemoteAddr())
 	if len(s.Only) > 0 && !within(peer.Addr(), s.Only) {
 		s.Log.Warn("connection refused", "peer", peer, "reason", "address_not_allowed")
 		conn.Close()
@@ -195,7 +177,7 @@ func (s *Server) accept(ctx context.Context, wg *sync.WaitGroup, conn net.Conn) 
 		defer conn.Close()
 		// A past deadline wakes whatever is blocked when the server ends.
 		defer context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })()
-		c := &serverConn{server: s, control: newControl(conn), peer: peer, local: addrPort(conn.LocalAddr()), wg: wg,
+		c := &serverConn{server: s, control: newControl(conn), peer: peer, local: sock.AddrPort(conn.LocalAddr()), wg: wg,
 			log: s.Log.With("peer", peer)}
 		err := c.run(ctx)
 		switch {

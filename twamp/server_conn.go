@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/twamp/auth"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
@@ -61,7 +62,7 @@ func (c *serverConn) run(ctx context.Context) error {
 			// The length of what follows is not known: answer and close.
 			return errors.Join(fe, c.send(wire.AcceptSession{Accept: wire.Unsupported}))
 		}
-		if gone(err) {
+		if sock.IsGone(err) {
 			return nil
 		}
 		if err != nil {

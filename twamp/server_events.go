@@ -10,7 +10,7 @@ import (
 
 // begin starts a session and puts that it did.
 func (c *serverConn) begin(s *session, now time.Time) {
-	head := result.Head{Run: result.NewID(), Time: now, Protocol: Protocol, Role: result.Reflector}
+	head := result.Head{Run: s.id, Time: now, Protocol: Protocol, Role: result.Reflector}
 	c.server.Sink.Put(result.Begin{
 		Head: head, Transport: result.UDP, Direction: result.Both, Peer: s.sender, Local: s.local, Streams: 1,
 		Size: s.size, Account: c.account, Login: c.mode.Security().String(),
@@ -34,6 +34,7 @@ func (s *session) ending() result.End {
 	}
 	r.Replies = s.counts[reflected]
 	e.RoundTrips = []result.RoundTrips{r}
+	e.Moved = &result.Moved{Sent: s.out, Received: s.in}
 	return e
 }
 

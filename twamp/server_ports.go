@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -45,7 +46,7 @@ type socket struct {
 
 func newSessionPorts(s *Server) *sessionPorts {
 	return &sessionPorts{
-		listen: s.ListenPacket, given: s.Open, correct: s.Correct || s.Open != nil && s.Open.Correct, span: s.Ports, most: limit(s.Sockets, 256), sessions: limit(s.Sessions, 16384),
+		listen: s.ListenPacket, given: s.Open, correct: s.Correct || s.Open != nil && s.Open.Correct, span: s.Ports, most: admit.Limit(s.Sockets, 256), sessions: admit.Limit(s.Sessions, 16384),
 		idle: or(s.RefWait, 900*time.Second), log: s.Log, sink: s.Sink, at: map[netip.AddrPort]*socket{}, next: s.Ports.First,
 	}
 }

@@ -38,7 +38,7 @@ func (c *serverConn) grant(ctx context.Context, m []byte) wire.AcceptSession {
 	if err != nil {
 		return refuse(wire.Unsupported, err)
 	}
-	if most := limit(c.server.SessionsPerConnection, 256); most > 0 && len(c.sessions) >= most {
+	if most := admit.Limit(c.server.SessionsPerConnection, 256); most > 0 && len(c.sessions) >= most {
 		return refuse(wire.TemporaryResource, fmt.Errorf("%d sessions on this connection, the limit", len(c.sessions)))
 	}
 	if err := c.admit(ctx, s); err != nil {
@@ -86,7 +86,7 @@ func (c *serverConn) describe(r wire.RequestSession) (*session, error) {
 		sender: netip.AddrPortFrom(sender, r.SenderPort),
 		mark:   dscp << 2,
 		grace:  min(r.Timeout.Duration(), or(c.server.MaxGrace, time.Minute)),
-		pps:    limit(c.server.PacketsPerSecond, 0),
+		pps:    admit.Limit(c.server.PacketsPerSecond, 0),
 	}
 	s.local, s.size = c.local, l.RequestLen()+int(r.Padding)
 	s.layout, s.grows, s.ptp = l, true, c.mode.Has(wire.PTP)
@@ -116,11 +116,12 @@ func checkPadding(r wire.RequestSession, l wire.Layout) error {
 
 // admit asks the policy.
 func (c *serverConn) admit(ctx context.Context, s *session) error {
+	s.id = result.NewID()
 	if c.server.Policy == nil {
 		return nil
 	}
 	g, err := c.server.Policy.Admit(ctx, admit.Request{
-		Protocol: Protocol, Account: c.account, Peer: c.peer.Addr(), Transmit: true, Receive: true, Streams: 1,
+		Protocol: Protocol, Run: string(s.id), Account: c.account, Peer: c.peer.Addr(), Transmit: true, Receive: true, Streams: 1,
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", result.CodeOf(err), err)

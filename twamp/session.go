@@ -34,6 +34,7 @@ type session struct {
 	in, out uint64 // octets of requests and replies
 
 	// For the events of a server.
+	id     result.ID
 	head   result.Head // zero until it starts
 	local  netip.AddrPort
 	size   int // octets of its requests

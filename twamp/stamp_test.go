@@ -71,6 +71,9 @@ func TestDeparted(t *testing.T) {
 }
 
 func TestStampsTold(t *testing.T) {
+	if got := new(ends).stamps(); got != "" {
+		t.Errorf("without an exchange: %s", got)
+	}
 	for _, tt := range []struct {
 		rx, both int
 		want     string

@@ -33,17 +33,6 @@ type ListenPacketFunc func(ctx context.Context, network, address string) (net.Pa
 // longAgo is a deadline that wakes whatever is blocked.
 var longAgo = time.Unix(1, 0)
 
-// addrPort is the address of one end of a connection, never v4-mapped.
-func addrPort(a net.Addr) netip.AddrPort {
-	switch a := a.(type) {
-	case *net.TCPAddr:
-		return unmap(a.AddrPort())
-	case *net.UDPAddr:
-		return unmap(a.AddrPort())
-	}
-	return netip.AddrPort{}
-}
-
 func unmap(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }

@@ -3,6 +3,7 @@ package account
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -50,6 +51,30 @@ type Window struct {
 	Flow   Flow
 }
 
+// ParseWindow reads a window from the words of its parts.
+func ParseWindow(period, flow string) (Window, error) {
+	for p := range Periods {
+		for f := range Flows {
+			if p.String() == period && f.String() == flow {
+				return Window{p, f}, nil
+			}
+		}
+	}
+	return Window{}, fmt.Errorf("no quota is %q and %q", period, flow)
+}
+
+// Windows are all that a quota can be about, in the order that a person reads
+// them.
+func Windows() []Window {
+	var all []Window
+	for p := range Periods {
+		for f := range Flows {
+			all = append(all, Window{Period: p, Flow: f})
+		}
+	}
+	return all
+}
+
 // Limits are what an account or an address may do. What is nil or absent is left
 // to the default; 0 is no limit.
 type Limits struct {
@@ -90,7 +115,8 @@ func (s Subject) Key() string {
 	if s.Address.IsValid() {
 		return "address:" + s.Address.String()
 	}
-	return "account:" + s.Account
+	// Of a login under any name it is a stranger's, and PostgreSQL takes no other text.
+	return "account:" + strings.ReplaceAll(strings.ToValidUTF8(s.Account, "�"), "\x00", "�")
 }
 
 func (s Subject) String() string {

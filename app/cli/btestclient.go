@@ -38,7 +38,8 @@ told otherwise. The router needs /tool/bandwidth-server enabled.`,
 				return err
 			}
 			return o.runClients(cmd.Context(), plan, cmd.Flags(), c.Validate, func(ctx context.Context, sink result.Sink) error {
-				c.Log, c.Trace = o.logger(), o.btestTrace(result.Client)
+				c.Log, c.Trace, c.Budget = o.logger(), o.btestTrace(result.Client), e.budget
+				c.EachStream = o.screen.shown()
 				return c.Run(ctx, sink)
 			})
 		},
@@ -46,6 +47,7 @@ told otherwise. The router needs /tool/bandwidth-server enabled.`,
 	f.register(cmd.Flags(), c)
 	every.register(cmd.Flags())
 	o.register(cmd.Flags())
+	o.screen.register(cmd.Flags())
 	o.syslog.register(cmd.Flags())
 	o.fail.register(cmd.Flags())
 	o.fail.registerRuns(cmd.Flags())

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/app/quota"
 	"github.com/sonde-net/sonde/btest"
 	"github.com/sonde-net/sonde/btest/wire"
 	"github.com/sonde-net/sonde/result"
@@ -21,6 +22,7 @@ func btestServerCommand(e *env) *cobra.Command {
 	s := &btest.Server{}
 	o := newOutput(e)
 	var f btestServerFlags
+	var g guardFlags
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "let RouterOS and other btest clients test against this machine",
@@ -33,17 +35,20 @@ offered first, MD5 to those that do not know it. Open TCP port 2000 and the UDP
 ports 2001-2100; a test through a NAT needs nothing else.`,
 		Example: `  sonde btest server
   sonde btest server --user test --password-file secret
-  sonde btest server --users users.txt --max-duration 5m --max-tests-per-address 2`,
+  sonde btest server --users users.txt --max-duration 5m --max-tests-per-address 2
+  sonde btest server --store sonde.db`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.stored = g.given(e)
 			run, err := f.service(cmd.Context(), e, o, s)
 			if err != nil {
 				return err
 			}
-			return o.runServer(cmd.Context(), run)
+			return o.runGuarded(cmd.Context(), e, &g, run)
 		},
 	}
 	f.register(cmd.Flags())
+	g.register(cmd.Flags())
 	o.register(cmd.Flags())
 	o.syslog.register(cmd.Flags())
 	return cmd
@@ -55,6 +60,7 @@ type btestServerFlags struct {
 	bind     bindFlag
 	login    loginFlags
 	users    string
+	stored   bool // users come from a store
 	empty    bool
 	auth     string
 	ports    portRange
@@ -74,7 +80,7 @@ var btestServerNumbers = []struct {
 	{"max-tests-per-address", 10, "tests at once from one address; 0 no limit"},
 	{"max-connections", 4096, "connections at once; 0 no limit"},
 	{"max-connections-per-address", 512, "connections at once from one address; 0 no limit"},
-	{"max-logins", 64, "logins in progress at once; 0 no limit"},
+	{"max-logins", 1024, "logins in progress at once; 0 no limit"},
 	{"max-logins-per-address", 8, "logins in progress at once from one address; 0 no limit"},
 }
 
@@ -113,6 +119,7 @@ func (f *btestServerFlags) service(ctx context.Context, e *env, o *output, s *bt
 		}
 		remarkAuth(s)
 	}
+	run.asks, run.udpPorts = s.Accounts != nil, f.ports.String()
 	run.serve = func(sink result.Sink) serveFunc { s.Sink = sink; return s.Serve }
 	return run, nil
 }
@@ -127,10 +134,6 @@ func (f *btestServerFlags) apply(ctx context.Context, e *env, s *btest.Server) (
 	if err := checkInterval(f.interval); err != nil {
 		return service{}, err
 	}
-	s.Policy = &admit.Limits{
-		Tests: int(*f.numbers["max-tests"]), TestsPerAddress: int(*f.numbers["max-tests-per-address"]),
-		Duration: time.Duration(f.duration), Rate: uint64(f.rate),
-	}
 	s.Connections, s.ConnectionsPerAddress = f.limit("max-connections"), f.limit("max-connections-per-address")
 	s.Logins, s.LoginsPerAddress = f.limit("max-logins"), f.limit("max-logins-per-address")
 	s.UDPPorts = btest.PortRange(f.ports)
@@ -140,7 +143,11 @@ func (f *btestServerFlags) apply(ctx context.Context, e *env, s *btest.Server) (
 		return service{}, err
 	}
 	_, s.ListenPacket = from.dialer()
-	run := service{config: net.ListenConfig{Control: from.control}}
+	run := service{config: net.ListenConfig{Control: from.control}, admit: func(p admit.Policy) { s.Policy = p }}
+	run.limits = quota.Server{
+		Tests: int(*f.numbers["max-tests"]), TestsPerAddress: int(*f.numbers["max-tests-per-address"]),
+		Duration: time.Duration(f.duration), Rate: uint64(f.rate),
+	}
 	if run.listen, err = f.listen.addresses(from.host()); err != nil {
 		return service{}, err
 	}
@@ -148,6 +155,14 @@ func (f *btestServerFlags) apply(ctx context.Context, e *env, s *btest.Server) (
 		return service{}, err
 	}
 	s.Auth = f.method()
+	if f.stored {
+		run.limits.Members = true
+		run.login = func(ctx context.Context, g *guard) error { return g.logins(ctx, s) }
+	}
+	if f.stored {
+		s.Accounts = btest.NewList(nil) // nobody, until the store is there
+		return run, nil
+	}
 	s.Accounts, err = f.accounts(ctx, e)
 	return run, err
 }
@@ -172,6 +187,13 @@ func (f *btestServerFlags) method() btest.Auth {
 // checkAuth checks the method against the users.
 func (f *btestServerFlags) checkAuth(e *env) error {
 	users := f.users != "" || f.login.name != "" || f.login.passwordGiven(e)
+	if f.stored && f.method() == btest.AuthNone {
+		f.stored = false // everybody may test, within the quota of an address
+	}
+	if users && f.stored {
+		return misuse("", "--store has the users; leave --users, --user and the password out, or take them over: sonde users import FILE")
+	}
+	users = users || f.stored
 	switch f.method() {
 	case "":
 		return nil

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -26,12 +27,14 @@ type env struct {
 	out, err    io.Writer
 	getenv      func(string) string
 	environ     func() []string
-	program     string      // the name the binary was called by
-	terminal    bool        // out is a terminal
-	errTerminal bool        // err is one
-	sink        result.Sink // takes the results, in the place of all outputs; nil: the flags say where they go
-	check       bool        // look at the flags and do no more
-	told        bool        // the results say, or will say, how the command ended
+	program     string        // the name the binary was called by
+	terminal    bool          // out is a terminal
+	errTerminal bool          // err is one
+	sink        result.Sink   // takes the results, in the place of all outputs; nil: the flags say where they go
+	check       bool          // look at the flags and do no more
+	budget      *admit.Budget // of a throughput test; nil never ends
+	reloads     func()        // SIGHUP is not to end the command from now on; may be nil
+	told        bool          // the results say, or will say, how the command ended
 }
 
 // Main runs the command line args, the program's name first, and returns the
@@ -48,8 +51,9 @@ func Main(args []string, in io.Reader, out, errs io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errs)
 	root.SilenceUsage, root.SilenceErrors = true, true
-	ctx, release := interruptible(context.Background(), errs)
+	ctx, reloads, release := interruptible(context.Background(), errs)
 	defer release()
+	e.reloads = reloads
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0

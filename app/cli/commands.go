@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -10,32 +12,37 @@ import (
 type command func(*env) *cobra.Command
 
 // commands are the commands of sonde, in the order that help lists them.
-var commands = []command{
+var commands = slices.Concat([]command{
 	btestCommand,
 	rperfCommand,
 	iperf3Command,
 	testCommand,
 	twampCommand,
 	stampCommand,
-	serveCommand,
-	configCommand,
-	reloadCommand,
-	healthCommand,
+}, daemonCommands, []command{
 	demoCommand,
 	explainCommand,
 	diffCommand,
 	selfcheckCommand,
 	versionCommand,
-}
+})
 
 // borrowed are the programs that sonde stands in for, by the name that the
 // binary is called by: their flags, their defaults, their output.
-var borrowed = map[string]command{
+var borrowed = merged(map[string]command{
 	"btest":        oldBtestCommand,
 	"btest-client": oldBtestClientCommand,
 	"btest-server": oldBtestServerCommand,
 	"rperf":        oldRperfCommand,
 	"iperf3":       oldIperf3Command,
+}, daemonBorrowed)
+
+func merged(all ...map[string]command) map[string]command {
+	m := map[string]command{}
+	for _, one := range all {
+		maps.Copy(m, one)
+	}
+	return m
 }
 
 // rootFor is the command tree for the name the program was called by.
@@ -44,7 +51,8 @@ func rootFor(e *env) (root *cobra.Command, isBorrowed bool) {
 		root := make(e)
 		root.CompletionOptions.DisableDefaultCmd = true
 		withVersion(root)
-		return root, true
+		// ptptest was no program: its commands have the exit statuses of sonde.
+		return root, e.program != "ptptest"
 	}
 	e.program = "sonde"
 	return Root(e), false
@@ -61,27 +69,41 @@ against the devices you have, and they test against it.`,
   sonde test HOST                           whatever it answers: download, upload, latency
   sonde btest client 192.168.88.1           against a MikroTik router
   sonde btest server                        for MikroTik routers to test against
-  sonde stamp ping 192.0.2.7                delay and loss to a reflector; sonde twamp ping if it is TWAMP's`,
+  sonde stamp ping 192.0.2.7                delay and loss to a reflector; sonde twamp ping if it is TWAMP's
+  sonde mesh node --server HOST             who can reach whom through which NATs`,
 	}
 	for _, make := range commands {
 		root.AddCommand(make(e))
 	}
 	root.SetHelpCommand(helpCommand(root))
-	withVersion(root)
 	wantSubcommands(root)
+	withVersion(root)
 	return root
 }
 
 // withVersion gives root --version and -V, or -v where -V is taken, and its way
-// to tell faulty flags.
+// to tell faulty flags. The flag is not cobra's, whose templates would link
+// every exported method of the program.
 func withVersion(root *cobra.Command) {
-	root.Version = versionText()
-	root.SetVersionTemplate("{{.Version}}\n")
 	letter := "V"
 	if root.Flags().ShorthandLookup(letter) != nil {
 		letter = "v"
 	}
-	root.Flags().BoolP("version", letter, false, "say which build this is")
+	asked := root.Flags().BoolP("version", letter, false, "say which build this is")
+	run, check := root.RunE, root.Args
+	root.Args = func(cmd *cobra.Command, args []string) error {
+		if *asked || check == nil {
+			return nil
+		}
+		return check(cmd, args)
+	}
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if *asked {
+			fmt.Fprintln(cmd.OutOrStdout(), versionText())
+			return nil
+		}
+		return run(cmd, args)
+	}
 	root.SetFlagErrorFunc(flagError)
 }
 

@@ -1,3 +1,5 @@
+//go:build !nano
+
 package cli
 
 import (
@@ -59,7 +61,7 @@ func (f *configFlags) checked(e *env, log *output) (*config.Loaded, []part, erro
 		return nil, nil, err
 	}
 	parts, faults := build(e, log, l)
-	if err := config.Join(err, faults, checkModules(e, l), checkProbes(e, l)); err != nil {
+	if err := config.Join(err, faults, checkModules(e, l), checkProbes(e, l), checkLDAP(l)); err != nil {
 		return nil, nil, misuse("", "%w", err)
 	}
 	return l, parts, nil
@@ -117,6 +119,9 @@ names are read, too. Nothing is started; exit status 2 if something is wrong.`,
 			var names []string
 			for _, p := range parts {
 				names = append(names, p.name)
+			}
+			if n := len(l.Probes); n > 0 {
+				names = append(names, fmt.Sprintf("probes: %d", n))
 			}
 			where, what := l.File, strings.Join(names, ", ")
 			if where == "" {

@@ -27,7 +27,7 @@ func demoCommand(e *env) *cobra.Command {
 		Short: "a short test of this machine against itself",
 		Long: `Start a btest server and a STAMP reflector on free loopback ports, run a short
 TCP test, a short UDP test both ways and some round trips against them, and stop
-them again. Nothing leaves the machine.`,
+them again; then a mesh of a server and three nodes. Nothing leaves the machine.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if each == 0 {
@@ -82,6 +82,9 @@ func demo(ctx context.Context, o *output, each time.Duration) error {
 		if err := d.run(ctx, judged(result.Tee(sink, keep))); err != nil {
 			return err
 		}
+	}
+	if err := demoMesh(ctx, o); err != nil {
+		return err
 	}
 	o.say("\n%s", demoSummary(ends))
 	return o.close()

@@ -52,6 +52,9 @@ func (o *output) runClients(ctx context.Context, plan *schedule.Plan, fs *pflag.
 		}
 		return o.runClient(ctx, validate, run)
 	}
+	if fs.Lookup("tui") != nil && fs.Changed("tui") {
+		return misuse("", "--tui and --every exclude each other: a screen is of one test; leave one out")
+	}
 	if !o.machine() && !fs.Changed("format") && o.csv != "-" {
 		o.json = true
 	}

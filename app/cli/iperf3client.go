@@ -45,7 +45,8 @@ UDP at 1 Mbit/s. All streams are opened from here, so a NAT is not in the way.`,
 				return err
 			}
 			return o.runClients(cmd.Context(), plan, fs, c.Validate, func(ctx context.Context, sink result.Sink) error {
-				c.Log = o.logger()
+				c.Log, c.Budget = o.logger(), e.budget
+				c.EachStream = o.screen.shown()
 				if s, ok := o.other.(*report.Iperf3Sink); ok {
 					c.Report = s.Event
 				}
@@ -62,6 +63,7 @@ UDP at 1 Mbit/s. All streams are opened from here, so a NAT is not in the way.`,
 	fs.BoolVar(&noLatency, "no-latency", false, "do not probe round trips before and during the test")
 	every.register(fs)
 	o.register(fs)
+	o.screen.register(fs)
 	o.syslog.register(fs)
 	o.fail.register(fs)
 	o.fail.registerRuns(fs)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/app/quota"
 	"github.com/sonde-net/sonde/app/report"
 	"github.com/sonde-net/sonde/iperf3"
 	"github.com/sonde-net/sonde/iperf3/auth"
@@ -22,6 +24,7 @@ func iperf3ServerCommand(e *env) *cobra.Command {
 	s := &iperf3.Server{}
 	o := newOutput(e)
 	var f iperf3ServerFlags
+	var g guardFlags
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "let iperf3 and sonde clients test against this machine",
@@ -34,16 +37,20 @@ With a key and users every client has to log in.`,
   sonde iperf3 server --rsa-private-key-path key.pem --authorized-users-path users.csv`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.others = iperf3Formats(report.Iperf3Config{Server: true})
+			o.others = iperf3Formats(report.Iperf3Config{Server: true, Pieces: true})
 			run, err := f.apply(o, cmd.Flags(), s)
 			if err != nil {
 				return err
 			}
-			return runIperf3Server(cmd.Context(), o, run, s, f.oneOff)
+			if run.guard, err = g.open(cmd.Context(), e, o); err != nil {
+				return err
+			}
+			return cmp.Or(runIperf3Server(cmd.Context(), o, run, s, f.oneOff), run.guard.close())
 		},
 	}
 	f.register(cmd.Flags(), s)
 	f.registerLimits(cmd.Flags())
+	g.register(cmd.Flags())
 	o.register(cmd.Flags())
 	o.syslog.register(cmd.Flags())
 	cmd.Flags().Lookup("format").Usage = "results as `KIND` text, json, jsonl, or iperf3's own: iperf3, iperf3-stream, iperf3-text"
@@ -56,7 +63,10 @@ func runIperf3Server(ctx context.Context, o *output, run service, s *iperf3.Serv
 	defer stop()
 	run = iperf3Service(o, run, s)
 	if oneOff {
-		run.serve = func(sink result.Sink) serveFunc { s.Sink = untilFirstEnd(sink, stop); return s.Serve }
+		run.serve = func(sink result.Sink) serveFunc {
+			s.Sink, s.Report = untilFirstEnd(sink, stop), iperf3Pieces(o)
+			return s.Serve
+		}
 	}
 	return o.runServer(ctx, run)
 }
@@ -71,8 +81,16 @@ func iperf3Service(o *output, run service, s *iperf3.Server) service {
 			s.Log.Warn("no users: everybody who reaches this server can test, and make it send; --rsa-private-key-path and --authorized-users-path ask for a login")
 		}
 	}
-	run.serve = func(sink result.Sink) serveFunc { s.Sink = sink; return s.Serve }
+	run.serve = func(sink result.Sink) serveFunc { s.Sink = sink; s.Report = iperf3Pieces(o); return s.Serve }
 	return run
+}
+
+// iperf3Pieces is what is to be told of the tests, if the output is iperf3's own.
+func iperf3Pieces(o *output) func(result.ID, string, any) {
+	if s, ok := o.other.(*report.Iperf3Sink); ok {
+		return s.ServerEvent
+	}
+	return nil
 }
 
 // untilFirstEnd stops when the first test that began is over.
@@ -153,9 +171,6 @@ func (f *iperf3ServerFlags) apply(o *output, fs *pflag.FlagSet, s *iperf3.Server
 	} else if err := checkInterval(f.interval); err != nil {
 		return service{}, err
 	}
-	s.Policy = &admit.Limits{
-		Tests: int(f.tests), TestsPerAddress: int(f.perAddress), Duration: time.Duration(f.longest), Rate: uint64(f.rate.rate),
-	}
 	s.Connections, s.ConnectionsPerAddress = orNone(f.connections), orNone(f.connectionsPerAddress)
 	s.Skew = time.Duration(f.skew) * time.Second
 	if err := f.logins(s); err != nil {
@@ -167,7 +182,10 @@ func (f *iperf3ServerFlags) apply(o *output, fs *pflag.FlagSet, s *iperf3.Server
 	}
 	_, listen := from.dialer()
 	s.ListenPacket = iperf3.ListenPacketFunc(listen)
-	run := service{config: net.ListenConfig{Control: from.control}}
+	run := service{config: net.ListenConfig{Control: from.control}, admit: func(p admit.Policy) { s.Policy = p }}
+	run.limits = quota.Server{
+		Tests: int(f.tests), TestsPerAddress: int(f.perAddress), Duration: time.Duration(f.longest), Rate: uint64(f.rate.rate),
+	}
 	if run.listen, err = f.listen.addresses(from.host()); err != nil {
 		return service{}, err
 	}

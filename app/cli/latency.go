@@ -82,6 +82,7 @@ func (s *probed) Put(e result.Event) {
 	switch e := e.(type) {
 	case result.Begin:
 		s.watch.Loaded()
+		e.Idle = s.watch.IdleDelay()
 		s.wg.Go(func() { s.watch.Run(s.ctx, s.prober) })
 		s.next.Put(e)
 	case result.Interval:

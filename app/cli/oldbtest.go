@@ -85,6 +85,11 @@ func (b *oldBtest) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&b.srp, "ecsrp5", false, "server: offer EC-SRP5 instead of MD5")
 	fs.BoolVarP(&b.nat, "nat", "n", false, "open the way through a NAT first (always done)")
 	fs.VarP(&b.duration, "duration", "d", "seconds to run; 0 until stopped")
+	b.registerOutput(fs)
+}
+
+// registerOutput registers where results go, as all programs of the family have it.
+func (b *oldBtest) registerOutput(fs *pflag.FlagSet) {
 	b.output = output{env: b.env, format: "text", color: "never", logFormat: "text"}
 	fs.StringVar(&b.output.csv, "csv", "", "append one row for each test to this `FILE`")
 	fs.BoolVarP(&b.output.quiet, "quiet", "q", false, "no interval lines")

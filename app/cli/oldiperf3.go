@@ -86,7 +86,7 @@ func (i *oldIperf3) run(ctx context.Context, fs *pflag.FlagSet) error {
 
 // prepare sets where the report goes and in which form.
 func (i *oldIperf3) prepare() error {
-	c := report.Iperf3Config{Title: i.client.Title, Server: i.isServer}
+	c := report.Iperf3Config{Title: i.client.Title, Server: i.isServer, Pieces: i.isServer}
 	switch {
 	case i.unit != "" && (len(i.unit) != 1 || !strings.Contains("kmgtKMGT", i.unit)):
 		return misuse("", "%s: not one of the choices; give k, m, g, t, K, M, G or T", flagValue("format", i.unit))

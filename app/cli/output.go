@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -27,6 +28,7 @@ type output struct {
 	format      string
 	file        string
 	csv         string
+	plot        string
 	quiet       bool
 	verbose     int
 	color       string
@@ -35,6 +37,8 @@ type output struct {
 	logLevel    string
 	logFormat   string
 	syslog      syslogFlags
+	screen      testScreen
+	length      time.Duration // of a test whose Begin does not say
 
 	borrowed bool // another program's lines stand in for the text
 	others   map[string]otherFormat
@@ -67,6 +71,7 @@ func (o *output) register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.format, "format", "text", "`KIND` of results: text, json or jsonl")
 	fs.StringVarP(&o.file, "output", "o", "", "`FILE` for the results instead of standard output")
 	fs.StringVar(&o.csv, "csv", "", "append one row for each test to this `FILE`; - for standard output")
+	fs.StringVar(&o.plot, "plot", "", "draw the test, or the latest of several, as SVG into this `FILE`")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "nothing but errors; the exit status speaks")
 	fs.BoolVar(&o.noProgress, "no-progress", false, "no line for each interval, only the summary")
 	fs.BoolVar(&o.streams, "streams", false, "the rate of each connection in the summary, too")
@@ -111,8 +116,14 @@ func (o *output) validate() error {
 	if o.csv == "-" && o.file == "" && o.machine() {
 		fault("--csv -: JSON is on standard output already; give a file to one of them")
 	}
+	if o.plot != "" && (o.plot == o.file || o.plot == o.csv) {
+		fault("--plot %s: results go there already; give another file", o.plot)
+	}
 	if o.csv != "" && o.csv == o.file {
 		fault("--csv %s: the results of --output go there already; give another file", o.csv)
+	}
+	if err := o.screen.faults(o); err != nil {
+		faults = append(faults, err)
 	}
 	if len(faults) > 0 {
 		return misuse("", "%w", errors.Join(faults...))
@@ -144,6 +155,9 @@ func (o *output) logger() *slog.Logger {
 	if o.logFormat == "json" {
 		h = slog.NewJSONHandler(o.env.err, options)
 	}
+	if o.verbose == 0 {
+		h = calmed(h)
+	}
 	o.log = slog.New(h)
 	return o.log
 }
@@ -168,6 +182,7 @@ func (o *output) open(many bool) (result.Sink, error) {
 	if o.env.sink != nil {
 		return o.env.sink, nil
 	}
+	o.screen.open(o)
 	w := o.env.out
 	if o.file != "" {
 		f, err := os.OpenFile(o.file, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o666)
@@ -185,12 +200,17 @@ func (o *output) open(many bool) (result.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	picture, err := o.openPlot()
+	if err != nil {
+		return nil, err
+	}
 	o.env.told = true
+	sinks := []result.Sink{o.mainSink(w, many), o.screen.summary(o), table, picture}
 	if remote != nil {
 		o.flushes = append(o.flushes, remote.Close)
-		return result.Tee(o.mainSink(w, many), table, remote), nil
+		sinks = append(sinks, remote)
 	}
-	return result.Tee(o.mainSink(w, many), table), nil
+	return o.screen.beside(result.Tee(sinks...)), nil
 }
 
 // An errSink is a sink that remembers when its writer failed.
@@ -224,7 +244,7 @@ func (o *output) mainSink(w io.Writer, many bool) result.Sink {
 		s = report.Text(w, c)
 	}
 	o.flushes = append(o.flushes, s.Err)
-	if o.noProgress && !o.machine() {
+	if (o.noProgress || o.screen.shown() && o.file == "") && !o.machine() {
 		return withoutIntervals(s)
 	}
 	return s
@@ -286,5 +306,7 @@ func (o *output) runClient(ctx context.Context, validate func() error, run func(
 	if err != nil {
 		return err
 	}
-	return cmp.Or(run(ctx, judged(o.fail.sink(sink))), o.fail.err(), o.close())
+	return cmp.Or(o.screen.watch(ctx, o, func(ctx context.Context) error {
+		return run(ctx, judged(o.fail.sink(sink)))
+	}), o.fail.err(), o.close())
 }

@@ -64,6 +64,7 @@ func (f *probeFlags) register(fs *pflag.FlagSet, o *output) {
 	f.bind.register(fs)
 	f.family.register(fs)
 	o.register(fs)
+	o.screen.register(fs)
 	o.syslog.register(fs)
 	o.fail.register(fs)
 	o.fail.registerRuns(fs)
@@ -169,6 +170,13 @@ func (f *probeFlags) run(ctx context.Context, o *output, fs *pflag.FlagSet, one 
 		if err := f.recorder.open(f.records); err != nil {
 			return err
 		}
+	}
+	if f.count > 0 {
+		interval := time.Duration(f.interval)
+		if f.pps > 0 {
+			interval = time.Duration(float64(time.Second) / f.pps)
+		}
+		o.length = time.Duration(f.count) * interval
 	}
 	err = o.runClients(ctx, plan, fs, func() error { return nil }, func(ctx context.Context, sink result.Sink) error {
 		return interruptedTest(ctx, sink, one)

@@ -15,7 +15,7 @@ import (
 var manualDate = time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
 
 // A page is a manual page under construction (man(7)).
-type page struct{ bytes.Buffer }
+type manPage struct{ bytes.Buffer }
 
 // roff is text without what the formatter would take for a command.
 func roff(text string) string {
@@ -30,10 +30,10 @@ func roff(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-func (p *page) section(name string) { fmt.Fprintf(p, ".SH %s\n", name) }
+func (p *manPage) section(name string) { fmt.Fprintf(p, ".SH %s\n", name) }
 
 // text writes paragraphs; indented lines, such as commands, stay lines.
-func (p *page) text(text string) {
+func (p *manPage) text(text string) {
 	for n, paragraph := range strings.Split(strings.TrimSpace(text), "\n\n") {
 		if n > 0 {
 			p.WriteString(".PP\n")
@@ -47,16 +47,16 @@ func (p *page) text(text string) {
 }
 
 // lines writes text as it is.
-func (p *page) lines(text string) { p.WriteString(".nf\n" + roff(text) + "\n.fi\n") }
+func (p *manPage) lines(text string) { p.WriteString(".nf\n" + roff(text) + "\n.fi\n") }
 
 // item writes a term and what it means.
-func (p *page) item(term, meaning string) {
+func (p *manPage) item(term, meaning string) {
 	fmt.Fprintf(p, ".TP\n.B %s\n%s\n", roff(term), roff(meaning))
 }
 
 // manual is the page of a command.
 func manual(cmd *cobra.Command) []byte {
-	p := &page{}
+	p := &manPage{}
 	name := pageName(cmd)
 	fmt.Fprintf(p, ".TH %q 1 %q %q %q\n", strings.ToUpper(name), manualDate.Format(time.DateOnly), "sonde", "Sonde manual")
 	p.section("NAME")
@@ -81,7 +81,7 @@ func manual(cmd *cobra.Command) []byte {
 
 func pageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
-func (p *page) commands(cmd *cobra.Command) {
+func (p *manPage) commands(cmd *cobra.Command) {
 	for n, sub := range pagesBelow(cmd) {
 		if n == 0 {
 			p.section("COMMANDS")
@@ -101,7 +101,7 @@ func pagesBelow(cmd *cobra.Command) []*cobra.Command {
 	return all
 }
 
-func (p *page) options(cmd *cobra.Command) {
+func (p *manPage) options(cmd *cobra.Command) {
 	cmd.InitDefaultHelpFlag()
 	p.section("OPTIONS")
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -130,7 +130,7 @@ func (p *page) options(cmd *cobra.Command) {
 }
 
 // environment has the variables that the flags of cmd look at.
-func (p *page) environment(cmd *cobra.Command) {
+func (p *manPage) environment(cmd *cobra.Command) {
 	has := func(flag string) bool { return cmd.Flags().Lookup(flag) != nil }
 	if !has("password-file") && !has("color") {
 		return
@@ -162,7 +162,7 @@ var statuses = []struct {
 	{"130, 143", "ended by SIGINT, SIGTERM; the summary was still printed", true},
 }
 
-func (p *page) status(cmd *cobra.Command) {
+func (p *manPage) status(cmd *cobra.Command) {
 	if cmd.HasSubCommands() {
 		return
 	}
@@ -178,7 +178,7 @@ func (p *page) status(cmd *cobra.Command) {
 	}
 }
 
-func (p *page) seeAlso(cmd *cobra.Command) {
+func (p *manPage) seeAlso(cmd *cobra.Command) {
 	var pages []string
 	if cmd.HasParent() {
 		pages = append(pages, pageName(cmd.Parent())+"(1)")

@@ -45,7 +45,8 @@ or a firewall may stop; another sonde does not need that.`,
 				return err
 			}
 			return o.runClients(cmd.Context(), plan, cmd.Flags(), c.Validate, func(ctx context.Context, sink result.Sink) error {
-				c.Log = o.logger()
+				c.Log, c.Budget = o.logger(), e.budget
+				c.EachStream = o.screen.shown()
 				if s, ok := o.other.(*report.RperfSink); ok {
 					c.Records = func(r rperf.Record) { s.Record(rperfRecord(r)) }
 				}
@@ -59,6 +60,7 @@ or a firewall may stop; another sonde does not need that.`,
 	}
 	f.register(cmd.Flags(), c)
 	o.register(cmd.Flags())
+	o.screen.register(cmd.Flags())
 	o.syslog.register(cmd.Flags())
 	o.fail.register(cmd.Flags())
 	o.fail.registerRuns(cmd.Flags())

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/app/quota"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf"
 	"github.com/sonde-net/sonde/rperf/wire"
@@ -17,6 +18,7 @@ func rperfServerCommand(e *env) *cobra.Command {
 	s := &rperf.Server{}
 	o := newOutput(e)
 	var f rperfServerFlags
+	var g guardFlags
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "let rperf and sonde clients test against this machine",
@@ -36,10 +38,11 @@ and for uploads of real rperf clients ports of --tcp-port-pool and
 			if err != nil {
 				return err
 			}
-			return o.runServer(cmd.Context(), rperfService(o, run, s))
+			return o.runGuarded(cmd.Context(), e, &g, rperfService(o, run, s))
 		},
 	}
 	f.register(cmd.Flags(), s)
+	g.register(cmd.Flags())
 	o.register(cmd.Flags())
 	o.syslog.register(cmd.Flags())
 	return cmd
@@ -103,7 +106,6 @@ func (f *rperfServerFlags) apply(fs *pflag.FlagSet, s *rperf.Server) (service, e
 	if f.limit > 0 {
 		s.Tests, s.Refuse = int(f.limit), true
 	}
-	s.Policy = &admit.Limits{TestsPerAddress: int(f.perAddress), Duration: time.Duration(f.duration), Rate: uint64(f.rate)}
 	s.Connections, s.ConnectionsPerAddress = orNone(f.connections), orNone(f.connectionsPerAddress)
 	s.Interval = time.Duration(f.interval)
 	from, err := f.bind.source()
@@ -112,7 +114,8 @@ func (f *rperfServerFlags) apply(fs *pflag.FlagSet, s *rperf.Server) (service, e
 	}
 	dial, listen := from.dialer()
 	s.Dial, s.ListenPacket = rperf.DialFunc(dial), rperf.ListenPacketFunc(listen)
-	run := service{config: net.ListenConfig{Control: from.control}}
+	run := service{config: net.ListenConfig{Control: from.control}, admit: func(p admit.Policy) { s.Policy = p }}
+	run.limits = quota.Server{TestsPerAddress: int(f.perAddress), Duration: time.Duration(f.duration), Rate: uint64(f.rate)}
 	if from.control != nil {
 		s.Listen = run.config.Listen
 	}

@@ -27,7 +27,7 @@ import (
 // is called by, so that scripts and tests run them as processes.
 func TestMain(m *testing.M) {
 	programs := map[string]func(){}
-	for _, name := range []string{"sonde", "btest", "btest-client", "btest-server", "rperf", "iperf3"} {
+	for _, name := range []string{"sonde", "btest", "btest-client", "btest-server", "btest-server-pro", "rperf", "iperf3", "ptpserver", "ptpclient", "ptptest"} {
 		programs[name] = func() { os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 	}
 	testscript.Main(atOnce{m}, programs)
@@ -154,7 +154,7 @@ func cmdStatus(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // listening are the command lines of servers and recorders.
-var listening = regexp.MustCompile(` server( |$)| record |^(btest|rperf|iperf3) (.* )?-s( |$)|^btest-server`)
+var listening = regexp.MustCompile(` server( |$)| record |^(btest|rperf|iperf3) (.* )?-s( |$)|^btest-server|^ptpserver`)
 
 func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 2 {

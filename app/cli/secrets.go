@@ -130,13 +130,16 @@ func fileError(what, hint string, err error) error {
 }
 
 // readSecret reads the first line of a file that others must not read.
-func readSecret(path string) (string, error) {
+func readSecret(path string) (string, error) { return readSecretOf("password-file", path) }
+
+// readSecretOf is readSecret for the file of another flag.
+func readSecretOf(flag, path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return "", fileError(flagValue("password-file", path), "the first line of the file is the password", err)
+		return "", fileError(flagValue(flag, path), "the first line of the file is the password", err)
 	}
 	defer file.Close()
-	if err := checkPrivate("password-file", file); err != nil {
+	if err := checkPrivate(flag, file); err != nil {
 		return "", err
 	}
 	return firstLine(file)

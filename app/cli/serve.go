@@ -1,9 +1,12 @@
+//go:build !nano
+
 package cli
 
 import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -14,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sonde-net/sonde/app/config"
+	"github.com/sonde-net/sonde/app/live"
 	"github.com/sonde-net/sonde/app/metrics"
 	"github.com/sonde-net/sonde/result"
 )
@@ -75,6 +79,7 @@ type daemon struct {
 	env       *env
 	log       *slog.Logger
 	metrics   *metrics.Metrics
+	board     *live.Board
 	sink      *outputs
 	line      line
 	manager   manager
@@ -88,6 +93,10 @@ type daemon struct {
 	failed    chan error // of a server that gave up
 	asked     chan chan error
 	extras    map[string]extra // by section
+	probes    *probes          // nil as long as there were none
+	guard     *guard           // of all servers
+	keeps     string           // the settings of its store
+	loaded    *config.Loaded   // what runs; nil before the start
 	began     context.Context
 	stopParts context.CancelCauseFunc
 }
@@ -95,11 +104,11 @@ type daemon struct {
 func newDaemon(e *env, log *slog.Logger) *daemon {
 	b := readBuild()
 	d := &daemon{
-		env: e, log: log, metrics: metrics.New(metrics.Build{Version: b.Version, Revision: b.Commit, Go: b.Go}),
+		env: e, log: log, board: live.NewBoard(time.Now()), metrics: metrics.New(metrics.Build{Version: b.Version, Revision: b.Commit, Go: b.Go}),
 		line: newLine(), extras: map[string]extra{}, doors: map[string]*door{}, servers: map[string]*instance{}, pending: map[string]part{}, vacant: make(chan string),
 		failed: make(chan error, 16), asked: make(chan chan error),
 	}
-	d.sink = &outputs{sink: d.metrics}
+	d.sink = &outputs{sink: result.Tee(d.metrics, d.board)}
 	return d
 }
 
@@ -108,25 +117,70 @@ func (d *daemon) start(ctx context.Context, l *config.Loaded, parts []part) erro
 	// The parts do not end with ctx, but when the daemon has drained them.
 	d.began, d.stopParts = context.WithCancelCause(context.WithoutCancel(ctx))
 	d.manager.inherit(d.log)
+	var k kept
+	if l.Store.DSN != "" {
+		c := storeOf(l)
+		c.Log = d.log
+		var err error
+		if k, err = openKept(ctx, c); err != nil {
+			return err
+		}
+		if k.directory, err = directoryOf(l); err != nil {
+			return errors.Join(err, k.close())
+		}
+	}
+	d.guard, d.keeps = newGuard(ctx, d.log, rulesOf(l), k), storeText(l)
 	return d.become(l, parts)
+}
+
+// storeText tells the settings of a store, and of a directory over it, from others.
+func storeText(l *config.Loaded) string {
+	return fmt.Sprintf("%+v ", storeOf(l)) + sectionText(l, "ldap")
 }
 
 // become makes all that runs what the configuration has. What can fail comes
 // first; if it does, all stays as it is.
 func (d *daemon) become(l *config.Loaded, parts []part) error {
+	if storeText(l) != d.keeps {
+		return l.Fault("store", "the store and the directory stay what they are while servers run; restart sonde serve for others")
+	}
+	for _, p := range parts {
+		if err := p.join(d.began, d.guard); err != nil {
+			return fmt.Errorf("%s: %w", p.section(), err)
+		}
+	}
 	commit, abort, err := d.prepareOutputs(l)
 	if err != nil {
 		return err
 	}
 	if l.Web != nil {
-		parts = append(parts, d.webPart(l))
+		p, err := d.webPart(l, parts)
+		if err != nil {
+			abort()
+			return err
+		}
+		parts = append(parts, p)
+	}
+	undo := func() {
+		abort()
+		if d.loaded != nil {
+			_ = d.startExtras(d.loaded)
+		}
+	}
+	if err := d.startExtras(l); err != nil {
+		undo()
+		return err
 	}
 	if err := d.apply(l, parts); err != nil {
-		abort()
+		undo()
 		return err
 	}
 	commit()
-	return d.startExtras(l)
+	d.loaded = l
+	d.board.Plan(boardProbes(l.Probes))
+	d.guard.policy.SetRules(rulesOf(l))
+	d.becomeProbes(l)
+	return nil
 }
 
 // run serves until ctx ends or a server gives up.
@@ -134,6 +188,9 @@ func (d *daemon) run(ctx context.Context, load func() (*config.Loaded, []part, e
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
+	if d.env.reloads != nil {
+		d.env.reloads()
+	}
 	beat := d.manager.watchdog()
 	defer beat.Stop()
 	d.manager.say("READY=1")
@@ -185,6 +242,7 @@ func (d *daemon) end(wait time.Duration, cause error) error {
 	for _, one := range d.doors {
 		one.close()
 	}
+	waitProbes := d.stopProbes()
 	if n := d.running(); n > 0 && wait > 0 {
 		d.log.Info("stopping; running tests may go on", "tests", n, "for", wait)
 		d.idle(wait)
@@ -194,8 +252,13 @@ func (d *daemon) end(wait time.Duration, cause error) error {
 		<-s.done
 	}
 	d.retiring.wait()
+	waitProbes()
 	d.stopExtras()
-	if err := d.sink.shut(); err != nil {
+	err := d.sink.shut()
+	if d.guard != nil {
+		err = errors.Join(err, d.guard.close())
+	}
+	if err != nil {
 		return &result.Error{Word: result.CodeLocal, Text: "results could not be written", Err: err}
 	}
 	return nil

@@ -1,3 +1,5 @@
+//go:build !nano
+
 package cli
 
 import (
@@ -183,7 +185,7 @@ func TestServe(t *testing.T) {
 	}
 	d.await("err", `msg=reloaded`)
 	// A btest client sees no more of a server's limit than that it closed.
-	if said := d.client(7, "btest", "client", d.address("btest"), "-d", "60", "--no-latency"); !strings.Contains(said, "it may limit the duration") {
+	if said := d.client(7, "btest", "client", d.address("btest"), "-d", "60", "--no-latency"); !strings.Contains(said, "it may limit how long") {
 		t.Errorf("a test beyond max_duration ended with %s", said)
 	}
 	d.client(0, "stamp", "ping", d.address("twamp"), "-c", "3")
@@ -305,7 +307,7 @@ func TestServeKeys(t *testing.T) {
 	e := &env{getenv: func(string) string { return "" }}
 	for _, one := range serverParts {
 		fs := pflag.NewFlagSet(one.name, pflag.ContinueOnError)
-		one.make(e, newOutput(e), fs)
+		one.make(e, newOutput(e), fs, false)
 		keys := map[string]config.Key{}
 		for _, k := range config.Keys() {
 			if key, ok := strings.CutPrefix(k.Path, "server."+one.name+"."); ok {

@@ -1,9 +1,12 @@
+//go:build !nano
+
 package cli
 
 import (
 	"context"
 	"fmt"
 	"maps"
+	"os/exec"
 	"slices"
 	"time"
 
@@ -40,9 +43,13 @@ func checkModules(e *env, l *config.Loaded) error {
 		if clientKinds[m.Protocol].command == nil {
 			continue // told already
 		}
-		newClientTest(e, m.Protocol, m.Options).validate("192.0.2.1", func(option, text string) {
+		t, before := newClientTest(e, m.Protocol, m.Options), len(faults)
+		t.validate("192.0.2.1", func(option, text string) {
 			faults = append(faults, optionFault(l, "modules."+name, option, text))
 		})
+		if len(faults) == before && t.endless() {
+			faults = append(faults, l.Fault("modules."+name, "its test has no end; give a duration, or a count of packets"))
+		}
 	}
 	return config.Join(faults...)
 }
@@ -50,8 +57,10 @@ func checkModules(e *env, l *config.Loaded) error {
 // checkProbes finds what is wrong with the options of probes.
 func checkProbes(e *env, l *config.Loaded) error {
 	var faults []error
-	if len(l.Probes) > 0 || l.Outputs.Change != nil {
-		faults = append(faults, l.Fault("probes", "this version runs none yet; leave probes and outputs.on_change out"))
+	if c := l.Outputs.Change; c != nil && len(c.Command) > 0 {
+		if _, err := exec.LookPath(c.Command[0]); err != nil {
+			faults = append(faults, l.Fault("outputs.on_change.command", "%s: %v; give a program that can be run, with its path", c.Command[0], cause(err)))
+		}
 	}
 	for i, p := range l.Probes {
 		if clientKinds[p.Protocol].command == nil || p.Target == "" {
@@ -60,11 +69,14 @@ func checkProbes(e *env, l *config.Loaded) error {
 		t, at := ofProbe(e, p), fmt.Sprintf("probes[%d]", i)
 		before := len(faults)
 		t.validate(p.Target, func(option, text string) { faults = append(faults, optionFault(l, at, option, text)) })
+		if len(faults) == before && p.Bytes == 0 && t.endless() {
+			faults = append(faults, l.Fault(at, "its test has no end; give duration, packets or bytes"))
+		}
 		limit := time.Duration(p.Deadline)
 		if limit == 0 {
 			limit = time.Duration(p.Every)
 		}
-		if took := t.length(); len(faults) == before && took > limit && limit >= time.Second {
+		if took := t.length(); len(faults) == before && took > limit && time.Duration(p.Every) >= time.Second {
 			faults = append(faults, l.Fault(at, "a test takes %v, and there are %v for it; make it shorter, or every or deadline longer", took, limit))
 		}
 	}
@@ -89,7 +101,7 @@ func (d *daemon) blackbox(l *config.Loaded) (*metrics.Blackbox, string) {
 		b.Modules[name] = metrics.Module{
 			Length: t.length(), Throughput: !config.Trips(m.Protocol),
 			Run: func(ctx context.Context, target string, sink result.Sink) error {
-				return t.run(ctx, target, result.Tee(sink, d.sink))
+				return t.run(ctx, target, nil, result.Tee(sink, d.sink))
 			},
 		}
 	}

@@ -1,3 +1,5 @@
+//go:build !nano
+
 package cli
 
 import (
@@ -12,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/app/config"
 	"github.com/sonde-net/sonde/result"
 )
@@ -40,7 +43,7 @@ var clientKinds = map[string]struct {
 // notOptions are flags that a probe has no use for: where results go, and when
 // to run, is for the daemon; a secret belongs into a file of its own.
 var notOptions = []string{
-	"json", "json-stream", "format", "output", "csv", "quiet", "no-progress", "streams", "color", "verbose", "log-level", "log-format",
+	"tui", "json", "json-stream", "format", "output", "csv", "plot", "quiet", "no-progress", "streams", "color", "verbose", "log-level", "log-format",
 	"syslog", "syslog-format", "syslog-tag", "syslog-utc", "every", "jitter", "every-jitter", "runs", "fail-if", "fail-runs",
 	"password", "iperf3-json", "help", "records", "get-server-output", "affinity",
 }
@@ -80,10 +83,10 @@ func ofProbe(e *env, p config.Probe) *clientTest {
 }
 
 // command is the client's with its results going to sink.
-func (t *clientTest) command(sink result.Sink, check bool) *cobra.Command {
+func (t *clientTest) command(sink result.Sink, check bool, budget *admit.Budget) *cobra.Command {
 	e := &env{
 		in: strings.NewReader(""), out: io.Discard, err: io.Discard, getenv: t.env.getenv, environ: t.env.environ,
-		program: "sonde", sink: sink, check: check,
+		program: "sonde", sink: sink, check: check, budget: budget,
 	}
 	cmd := clientKinds[t.protocol].command(e)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
@@ -102,17 +105,25 @@ func (t *clientTest) args(target string) []string {
 	return append(args, "--", target)
 }
 
-// run makes a test until it is over or ctx ends.
-func (t *clientTest) run(ctx context.Context, target string, sink result.Sink) error {
-	cmd := t.command(sink, false)
+// run makes a test until it is over or ctx ends. It moves no more than budget,
+// which may be nil.
+func (t *clientTest) run(ctx context.Context, target string, budget *admit.Budget, sink result.Sink) error {
+	cmd := t.command(sink, false, budget)
 	cmd.SetArgs(t.args(target))
 	return cmd.ExecuteContext(ctx)
+}
+
+// test is the test as a probe makes it.
+func (t *clientTest) test(target string) func(context.Context, *admit.Budget, result.Sink) error {
+	return func(ctx context.Context, budget *admit.Budget, sink result.Sink) error {
+		return t.run(ctx, target, budget, sink)
+	}
 }
 
 // validate finds what is wrong with the options, and sends nothing. The error
 // names them as the file does.
 func (t *clientTest) validate(target string, fault func(option, text string)) {
-	cmd := t.command(result.Discard, true)
+	cmd := t.command(result.Discard, true, nil)
 	known := knownOptions(cmd.Flags())
 	wrong := false
 	for _, name := range slices.Sorted(maps.Keys(t.options)) {
@@ -131,7 +142,7 @@ func (t *clientTest) validate(target string, fault func(option, text string)) {
 	if wrong {
 		return
 	}
-	cmd = t.command(result.Discard, true)
+	cmd = t.command(result.Discard, true, nil)
 	cmd.SetArgs(t.args(target))
 	if err := cmd.ExecuteContext(context.Background()); err != nil {
 		fault("", flagWord.ReplaceAllStringFunc(err.Error(), func(word string) string {
@@ -151,14 +162,29 @@ func knownOptions(fs *pflag.FlagSet) []string {
 	return known
 }
 
-// length is how long a test takes at most if all goes well.
-func (t *clientTest) length() time.Duration {
-	fs := t.command(result.Discard, true).Flags()
+// flags are those of the command with the options, which were validated.
+func (t *clientTest) flags() *pflag.FlagSet {
+	fs := t.command(result.Discard, true, nil).Flags()
 	for name, value := range t.options {
 		if f := fs.Lookup(name); f != nil {
-			_ = setFlag(fs, f, []string{value}) // validated
+			_ = setFlag(fs, f, []string{value})
 		}
 	}
+	return fs
+}
+
+// endless reports whether the test goes on until it is stopped.
+func (t *clientTest) endless() bool {
+	if flag := clientKinds[t.protocol].duration; flag != "" {
+		return flagTime(t.flags(), flag) == 0
+	}
+	n, ok := t.flags().Lookup("count").Value.(*count)
+	return ok && *n == 0
+}
+
+// length is how long a test takes at most if all goes well.
+func (t *clientTest) length() time.Duration {
+	fs := t.flags()
 	if !config.Trips(t.protocol) {
 		return flagTime(fs, clientKinds[t.protocol].duration) + flagTime(fs, "omit") + slack
 	}

@@ -1,3 +1,5 @@
+//go:build !nano
+
 package cli
 
 import (
@@ -39,8 +41,11 @@ func controlSocket(getenv func(string) string, c config.Control) string {
 	if runtime.GOOS == "windows" {
 		return filepath.Join(getenv("ProgramData"), "sonde", "sonde.sock")
 	}
-	return "/run/sonde/sonde.sock"
+	return serviceSocket
 }
+
+// serviceSocket is that of the service of the packages.
+const serviceSocket = "/run/sonde/sonde.sock"
 
 // startControl serves the local API on a socket that only our user can reach. A
 // socket of auto that cannot be made is only remarked on.
@@ -58,6 +63,7 @@ func (d *daemon) startControl(l *config.Loaded) (func(), error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", d.healthz)
 	mux.HandleFunc("GET /readyz", d.readyz)
+	mux.HandleFunc("GET /live", d.live)
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
 		answer := make(chan error, 1)
 		select {
@@ -109,11 +115,11 @@ func listenControl(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// ask sends a request to the running daemon.
-func askDaemon(ctx context.Context, e *env, f *configFlags, method, path string) error {
+// controlOf is the path of the socket of the configuration.
+func controlOf(e *env, f *configFlags) (string, error) {
 	l, err := f.load(e)
 	if l == nil {
-		return err
+		return "", err
 	}
 	// Faults of the file are for the daemon to tell; the socket is known all the same.
 	c := l.Control
@@ -121,21 +127,44 @@ func askDaemon(ctx context.Context, e *env, f *configFlags, method, path string)
 		c.Socket = "auto"
 	}
 	if c.Socket == "none" {
-		return misuse("", "control.socket none: there is no local API to ask")
+		return "", misuse("", "control.socket none: there is no local API to ask")
 	}
-	socket := controlSocket(e.getenv, c)
-	ctx, stop := context.WithTimeout(ctx, controlWait)
-	defer stop()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	path := controlSocket(e.getenv, c)
+	if _, err := os.Stat(path); c.Socket == "auto" && os.IsNotExist(err) && runtime.GOOS != "windows" {
+		if _, err := os.Stat(serviceSocket); err == nil {
+			return serviceSocket, nil // of a service, while our session has a folder of its own
+		}
+	}
+	return path, nil
+}
+
+// controlClient asks at a socket.
+func controlClient(socket string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
+}
+
+// noDaemon tells that nobody answers at a socket.
+func noDaemon(socket string, err error) error {
+	return &result.Error{Word: result.CodeRefused, Text: socket, Err: cause(err), Hint: "is sonde serve running, and are we its user? control.socket says where it listens"}
+}
+
+// askDaemon sends a request to the running daemon and prints the answer.
+func askDaemon(ctx context.Context, e *env, f *configFlags, method, path string) error {
+	socket, err := controlOf(e, f)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(ctx, controlWait)
+	defer stop()
 	r, err := http.NewRequestWithContext(ctx, method, "http://sonde"+path, nil)
 	if err != nil {
 		return err
 	}
-	answer, err := client.Do(r)
+	answer, err := controlClient(socket).Do(r)
 	if err != nil {
-		return &result.Error{Word: result.CodeRefused, Text: socket, Err: cause(err), Hint: "is sonde serve running, and are we its user? control.socket says where it listens"}
+		return noDaemon(socket, err)
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, mostAnswer))

@@ -1,3 +1,5 @@
+//go:build !nano
+
 package cli
 
 import (
@@ -35,8 +37,9 @@ type instance struct {
 func (d *daemon) runPart(p part, doors []*door) *instance {
 	ctx, stop := context.WithCancelCause(d.began)
 	s := &instance{part: p, doors: doors, stop: stop, done: make(chan struct{}), tests: map[result.ID]bool{}, over: make(chan struct{}, 1)}
+	sink := d.guard.watch(d.sink)
 	serve := p.serve(judged(result.Func(func(e result.Event) {
-		d.sink.Put(e)
+		sink.Put(e)
 		s.count(e)
 	})))
 	var wg sync.WaitGroup
@@ -114,6 +117,13 @@ type retirees struct {
 }
 
 func (r *retirees) wait() { r.wg.Wait() }
+
+// has reports whether a server of this name still finishes its tests.
+func (r *retirees) has(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.all, func(s *instance) bool { return s.name == name })
+}
 
 func (r *retirees) running() (n int) {
 	r.mu.Lock()
@@ -195,6 +205,15 @@ func (d *daemon) apply(l *config.Loaded, parts []part) error {
 			}
 			fresh[key] = newDoor(listener, d.log)
 			d.log.Info("listening", "address", listener.Addr().String(), "server", p.name)
+			// Known now, or it would end all servers later.
+			if p.sockets && !d.retiring.has(p.name) {
+				udp, err := p.config.ListenPacket(d.began, strings.Replace(network(a), "tcp", "udp", 1), listener.Addr().String())
+				if err != nil {
+					errs = append(errs, l.Fault(p.section()+".listen", "UDP %v: %v", listener.Addr(), cause(err)))
+					continue
+				}
+				udp.Close()
+			}
 		}
 	}
 	if len(errs) > 0 {
@@ -227,6 +246,8 @@ func (d *daemon) replace(p part) {
 	}
 	doors, old := d.doorsOf(p), d.servers[p.name]
 	switch {
+	case old == nil && p.sockets && d.retiring.has(p.name): // that one has the sockets
+		d.pending[p.name] = p
 	case old == nil:
 		d.servers[p.name] = d.runPart(p, doors)
 	case old.settings == p.settings && slices.Equal(old.doors, doors):
@@ -244,19 +265,24 @@ func (d *daemon) replace(p part) {
 		}
 		delete(d.servers, p.name)
 		d.pending[p.name] = p
-		d.retiring.add(d.began, old, time.Second, func() {
-			select {
-			case d.vacant <- p.name:
-			case <-d.began.Done():
-			}
-		})
+		d.retiring.add(d.began, old, time.Second, d.left(p.name))
+	}
+}
+
+// left tells that a server of this name has ended.
+func (d *daemon) left(name string) func() {
+	return func() {
+		select {
+		case d.vacant <- name:
+		case <-d.began.Done():
+		}
 	}
 }
 
 // succeed starts the server that waited for its predecessor's end.
 func (d *daemon) succeed(name string) {
 	p, ok := d.pending[name]
-	if !ok { // dismissed meanwhile
+	if !ok || d.retiring.has(name) { // dismissed meanwhile, or one more has to end
 		return
 	}
 	delete(d.pending, name)
@@ -280,7 +306,7 @@ func (d *daemon) dismiss(parts []part) {
 		}
 		delete(d.servers, name)
 		d.log.Info("no longer served", "server", name, "tests", s.running())
-		d.retiring.add(d.began, s, settle, func() {})
+		d.retiring.add(d.began, s, settle, d.left(name))
 	}
 }
 

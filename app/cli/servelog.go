@@ -1,3 +1,5 @@
+//go:build !nano
+
 package cli
 
 import (
@@ -35,7 +37,7 @@ func serveLog(e *env, o *output, c config.Log) (*slog.Logger, error) {
 	if !journal.Enabled() {
 		return nil, &result.Error{Word: result.CodeLocal, Text: "log.format journal: no journal is here", Hint: "give text or json"}
 	}
-	return slog.New(&journalHandler{level: plainLog.Handler(), send: journal.Send}), nil
+	return slog.New(calmed(&journalHandler{level: plainLog.Handler(), send: journal.Send})), nil
 }
 
 // A journalHandler writes to systemd's journal: the line as a person reads it,

@@ -1,3 +1,5 @@
+//go:build !nano
+
 package cli
 
 import (

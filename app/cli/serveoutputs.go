@@ -1,3 +1,5 @@
+//go:build !nano
+
 package cli
 
 import (
@@ -69,7 +71,7 @@ func (d *daemon) prepareOutputs(l *config.Loaded) (commit, abort func(), err err
 }
 
 func (d *daemon) makeOutputs(l *config.Loaded) (result.Sink, func() error, error) {
-	sinks := []result.Sink{d.metrics}
+	sinks := []result.Sink{d.metrics, d.board}
 	var shut []func() error
 	all := func() error {
 		var errs []error

@@ -1,3 +1,5 @@
+//go:build !nano
+
 package cli
 
 import (
@@ -43,14 +45,17 @@ var serverParts = []struct {
 	name    string
 	sockets bool
 	there   func(config.Servers) bool
-	make    func(e *env, o *output, fs *pflag.FlagSet) func() (service, error)
+	make    func(e *env, o *output, fs *pflag.FlagSet, stored bool) func() (service, error)
 }{
-	{"btest", false, func(s config.Servers) bool { return s.Btest != nil }, func(e *env, o *output, fs *pflag.FlagSet) func() (service, error) {
+	{"btest", false, func(s config.Servers) bool { return s.Btest != nil }, func(e *env, o *output, fs *pflag.FlagSet, stored bool) func() (service, error) {
 		var f btestServerFlags
 		f.register(fs)
-		return func() (service, error) { return f.service(context.Background(), e, o, &btest.Server{}) }
+		return func() (service, error) {
+			f.stored = stored && f.users == "" && f.login.name == "" && !f.login.passwordGiven(e)
+			return f.service(context.Background(), e, o, &btest.Server{})
+		}
 	}},
-	{"rperf", false, func(s config.Servers) bool { return s.Rperf != nil }, func(_ *env, o *output, fs *pflag.FlagSet) func() (service, error) {
+	{"rperf", false, func(s config.Servers) bool { return s.Rperf != nil }, func(_ *env, o *output, fs *pflag.FlagSet, _ bool) func() (service, error) {
 		var f rperfServerFlags
 		s := &rperf.Server{}
 		f.register(fs, s)
@@ -59,7 +64,7 @@ var serverParts = []struct {
 			return rperfService(o, run, s), err
 		}
 	}},
-	{"iperf3", true, func(s config.Servers) bool { return s.Iperf3 != nil }, func(_ *env, o *output, fs *pflag.FlagSet) func() (service, error) {
+	{"iperf3", true, func(s config.Servers) bool { return s.Iperf3 != nil }, func(_ *env, o *output, fs *pflag.FlagSet, _ bool) func() (service, error) {
 		var f iperf3ServerFlags
 		s := &iperf3.Server{}
 		f.register(fs, s)
@@ -69,7 +74,7 @@ var serverParts = []struct {
 			return iperf3Service(o, run, s), err
 		}
 	}},
-	{"twamp", true, func(s config.Servers) bool { return s.Twamp != nil }, func(e *env, o *output, fs *pflag.FlagSet) func() (service, error) {
+	{"twamp", true, func(s config.Servers) bool { return s.Twamp != nil }, func(e *env, o *output, fs *pflag.FlagSet, _ bool) func() (service, error) {
 		var f twampServerFlags
 		s := &twamp.Server{}
 		f.register(fs, s)
@@ -89,7 +94,7 @@ func build(e *env, o *output, l *config.Loaded) ([]part, error) {
 		fs := pflag.NewFlagSet(one.name, pflag.ContinueOnError)
 		section := "server." + one.name
 		p := part{name: one.name, sockets: one.sockets}
-		make := one.make(e, o, fs)
+		make := one.make(e, o, fs, l.Store.DSN != "")
 		settings, err := setFlags(fs, l, section)
 		if err == nil {
 			p.settings = settings

@@ -1,3 +1,5 @@
+//go:build !nano
+
 package cli
 
 import (
@@ -14,10 +16,13 @@ import (
 
 // webPart is the HTTP server: a part like those of the protocols, so that a
 // reload keeps its door.
-func (d *daemon) webPart(l *config.Loaded) part {
+func (d *daemon) webPart(l *config.Loaded, parts []part) (part, error) {
 	c := l.Web
 	box, modules := d.blackbox(l)
 	p := part{name: "web", settings: sectionText(l, "web") + modules}
+	for _, one := range parts { // the pages say what can be tested against
+		p.settings += fmt.Sprintf("%s %v %v %s\n", one.name, one.listen, one.asks, one.udpPorts)
+	}
 	p.listen = []string{c.Listen}
 	p.validate = func() error { return nil }
 	p.ready = func() {}
@@ -26,12 +31,11 @@ func (d *daemon) webPart(l *config.Loaded) part {
 	mux.HandleFunc("GET /readyz", d.readyz)
 	if c.Metrics {
 		mux.Handle("GET /metrics", d.metrics.Handler())
-		mux.Handle("GET /probe", box)
+		mux.Handle("GET /probe", patient(box))
 	}
-	p.serve = func(result.Sink) serveFunc {
-		return func(ctx context.Context, l net.Listener) error { return serveHTTP(ctx, l, mux) }
-	}
-	return p
+	serve, err := d.webServer(l, mux, parts)
+	p.serve = func(result.Sink) serveFunc { return serve }
+	return p, err
 }
 
 // serveHTTP serves until ctx ends; requests have a second to finish.
@@ -76,5 +80,13 @@ func (d *daemon) unready() string {
 	if d.began.Err() != nil || d.stopping.Load() {
 		return "stopping"
 	}
+	ctx, stop := context.WithTimeout(d.began, readyTime)
+	defer stop()
+	if err := d.guard.ping(ctx); err != nil {
+		return err.Error()
+	}
 	return ""
 }
+
+// readyTime is how long the store is waited for.
+const readyTime = 2 * time.Second

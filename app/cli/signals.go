@@ -17,16 +17,23 @@ const slowStop = time.Second
 
 // interruptible returns a context that the first SIGINT or SIGTERM ends with
 // the error that belongs to it. The second one ends the program at once; errs
-// is told of that when stopping takes long.
-func interruptible(parent context.Context, errs io.Writer) (context.Context, func()) {
+// is told of that when stopping takes long. A terminal that goes away counts as
+// SIGTERM, but not under nohup, and not once reloads says that SIGHUP is taken
+// for something else.
+func interruptible(parent context.Context, errs io.Writer) (ctx context.Context, reloads, release func()) {
 	ctx, stop := context.WithCancelCause(parent)
-	signals := make(chan os.Signal, 2)
+	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(hangups, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	go func() {
 		select {
 		case s := <-signals:
 			stop(interruption(s))
+		case <-hangups:
+			stop(interruption(syscall.SIGTERM))
 		case <-done:
 			return
 		}
@@ -44,8 +51,9 @@ func interruptible(parent context.Context, errs io.Writer) (context.Context, fun
 		case <-done:
 		}
 	}()
-	return ctx, func() {
+	return ctx, func() { signal.Stop(hangups) }, func() {
 		signal.Stop(signals)
+		signal.Stop(hangups)
 		close(done)
 		stop(nil)
 	}

@@ -63,12 +63,14 @@ type stampPingFlags struct {
 	keys       keyFlags
 	ssid       count
 	extensions string
+	access     string
 	ptp        bool
 }
 
 func (f *stampPingFlags) register(fs *pflag.FlagSet, o *output) {
 	fs.Var(&f.ssid, "ssid", "identifier of the session, 1 to 65535; 0 sends none (RFC 8972)")
 	fs.StringVar(&f.extensions, "extensions", "none", "`LIST` of what to ask the reflector for: "+strings.Join(extensionNames(), ", ")+", all or none")
+	fs.StringVar(&f.access, "access", "", "tell the reflector the `STATE` of an access network of ours (RFC 8972, access report): 3gpp or other, =available or =unavailable, such as 3gpp=unavailable")
 	fs.BoolVar(&f.ptp, "ptp", false, "timestamps in the PTP format")
 	f.keys.register(fs)
 	f.probeFlags.register(fs, o)
@@ -90,6 +92,9 @@ func (f *stampPingFlags) apply(e *env, fs *pflag.FlagSet, target string) (*twamp
 		return nil, misuse("", "--ssid %d: want 0 to 65535", f.ssid)
 	}
 	if g.Extensions, err = parseExtensions(f.extensions); err != nil {
+		return nil, err
+	}
+	if g.Extensions.Access, err = parseAccess(f.access); err != nil {
 		return nil, err
 	}
 	g.PTP = f.ptp
@@ -143,6 +148,20 @@ func parseExtensions(text string) (twamp.Extensions, error) {
 		extensionFields[n].set(&x)
 	}
 	return x, nil
+}
+
+// parseAccess reads an access report; nil if there is none.
+func parseAccess(text string) (*wire.AccessReport, error) {
+	if text == "" {
+		return nil, nil
+	}
+	network, state, _ := strings.Cut(text, "=")
+	id := slices.Index([]string{"3gpp", "other"}, network)
+	code := slices.Index([]string{"available", "unavailable"}, state)
+	if id < 0 || code < 0 {
+		return nil, misuse("", "%s: no access report; give 3gpp or other, =available or =unavailable, such as 3gpp=unavailable", flagValue("access", text))
+	}
+	return &wire.AccessReport{ID: uint8(id + 1), Code: uint8(code + 1)}, nil // both count from 1
 }
 
 func stampReflectCommand(e *env) *cobra.Command {

@@ -17,6 +17,7 @@ import (
 	btest "github.com/sonde-net/sonde/btest/wire"
 	iperf3 "github.com/sonde-net/sonde/iperf3/wire"
 	rperf "github.com/sonde-net/sonde/rperf/wire"
+	twamp "github.com/sonde-net/sonde/twamp/wire"
 
 	"github.com/sonde-net/sonde/result"
 )
@@ -171,7 +172,7 @@ func nobody(host string, found []finding) error {
 			return &result.Error{Word: result.CodeUnreachable, Text: host + ": " + name.Err, Hint: "check the name, or give an address"}
 		}
 	}
-	e := &result.Error{Word: result.CodeUnreachable, Text: fmt.Sprintf("%s: no test server answers: %s", host, portsText(found))}
+	e := &result.Error{Word: result.CodeUnreachable, Text: fmt.Sprintf("%s: no test server answers: %s, twamp and stamp (port %d): no reply", host, portsText(found), twamp.Port)}
 	silent := func(f finding) bool { return errors.Is(f.err, errSilentPort) }
 	if slices.ContainsFunc(found, func(f finding) bool { return !silent(f) }) {
 		e.Word = result.CodeRefused
@@ -180,7 +181,7 @@ func nobody(host string, found []finding) error {
 	for _, f := range slices.SortedFunc(slices.Values(found), func(a, b finding) int { return cmp.Compare(a.port, b.port) }) {
 		starts = append(starts, f.server)
 	}
-	start := "start a server there: " + strings.Join(starts, "; or ")
+	start := "start a server there: " + strings.Join(starts, "; or ") + "; or, for delay and loss, sonde twamp server"
 	switch {
 	case e.Word == result.CodeUnreachable:
 		e.Hint = "is the host up, and does a firewall let one of these ports in? Then " + start

@@ -38,6 +38,9 @@ func atTerminal(t *testing.T, environment []string, errs *os.File, program strin
 	if err == nil {
 		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
 	}
+	if err == nil {
+		err = unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,5 +172,47 @@ func TestPasswordAtTerminal(t *testing.T) {
 	}
 	if !s.echoes() {
 		t.Error("the terminal was left without echo")
+	}
+}
+
+// The screens of the mesh come up, show who is there, and leave the terminal as
+// it was; after that a table of what was found stays.
+func TestMeshAtTerminal(t *testing.T) {
+	t.Parallel()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := c.LocalAddr().String()
+	c.Close()
+	hub := atTerminal(t, []string{"LC_ALL=C"}, nil, "sonde", "mesh", "server", "--listen", at, "--tui")
+	hub.until("Log output")
+	a := atTerminal(t, []string{"NO_COLOR=1"}, nil, "sonde", "mesh", "node", "--server", at, "--name", "alpha", "--tui")
+	a.until("answers")
+	b := atTerminal(t, nil, nil, "sonde", "mesh", "node", "--server", at, "--name", "beta", "--tui")
+	a.until("beta")
+	hub.until("beta")
+	b.until("direct")
+	for _, s := range []*screen{a, b, hub} {
+		s.master.WriteString("\t")
+		s.until("from")
+	}
+	if strings.Contains(a.text(), "\x1b[38;5;") {
+		t.Error("colours in spite of NO_COLOR")
+	}
+	b.master.WriteString("q")
+	status := b.ended()
+	b.until("\x1b[?1049l") // what it wrote last may not have been read yet
+	if status != 0 || !b.echoes() {
+		t.Errorf("exit status %d after q; the screen shows\n%q", status, b.text())
+	}
+	b.until("RTT")
+	a.master.WriteString("\x03")
+	if status := a.ended(); status != 130 {
+		t.Errorf("exit status %d after Ctrl-C", status)
+	}
+	hub.cmd.Process.Signal(syscall.SIGTERM)
+	if status := hub.ended(); status != 0 {
+		t.Errorf("the server's exit status is %d after SIGTERM", status)
 	}
 }

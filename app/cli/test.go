@@ -41,6 +41,7 @@ needs no flags.`,
 	t.bind.register(fs)
 	t.family.register(fs)
 	t.output.register(fs)
+	t.output.screen.register(fs)
 	t.output.syslog.register(fs)
 	t.output.fail.register(fs)
 	return cmd
@@ -106,6 +107,12 @@ func (t *trial) run(ctx context.Context) error {
 		return err
 	}
 	sink = o.fail.sink(sinkOf(sink))
+	return o.screen.watch(ctx, o, func(ctx context.Context) error { return t.find(ctx, sink) })
+}
+
+// find does so, with results to sink.
+func (t *trial) find(ctx context.Context, sink result.Sink) error {
+	o := t.output
 	fail := func(err error) error {
 		sink.Put(failure("", result.Client, err))
 		return cmp.Or(err, o.close())

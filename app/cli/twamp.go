@@ -88,7 +88,7 @@ func (f *twampPingFlags) register(fs *pflag.FlagSet, o *output) {
 	fs.Var(&f.sessions, "sessions", "sessions at once, each from a port of its own")
 	fs.Var(&f.receiverPort, "receiver-port", "UDP port to propose to the reflector; further sessions the next ones (default the sender's own)")
 	fs.BoolVar(&f.explicit, "explicit-addresses", false, "name both addresses in the request, not zero, for servers that want that")
-	fs.StringVar(&f.startTime, "start-time", "", "`TIME` for the request, such as 2026-11-20T14:00:00Z (default at once)")
+	fs.StringVar(&f.startTime, "start-time", "", "`TIME` of the first packet, less than 15 minutes ahead, such as 2026-11-20T14:00:00Z (default at once)")
 	fs.Var(&f.connect, "connect-timeout", "for the control connection")
 	fs.Var(&f.reply, "reply-timeout", "for each answer of the server")
 	fs.Var(&f.controlDSCP, "control-dscp", "mark the control connection with this DSCP, 0 to 63 or a name")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/app/quota"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp"
 	"github.com/sonde-net/sonde/twamp/wire"
@@ -21,6 +22,7 @@ func twampServerCommand(e *env) *cobra.Command {
 	s := &twamp.Server{}
 	o := newOutput(e)
 	var f twampServerFlags
+	var g guardFlags
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "reflect the packets of TWAMP, TWAMP Light and STAMP senders",
@@ -40,10 +42,11 @@ or choose another port with --listen. Open the ports of --test-ports as well.`,
 			if err != nil {
 				return err
 			}
-			return o.runServer(cmd.Context(), run)
+			return o.runGuarded(cmd.Context(), e, &g, run)
 		},
 	}
 	f.register(cmd.Flags(), s)
+	g.register(cmd.Flags())
 	o.register(cmd.Flags())
 	o.syslog.register(cmd.Flags())
 	return cmd
@@ -152,7 +155,6 @@ func (f *twampServerFlags) apply(e *env, s *twamp.Server, fs *pflag.FlagSet) (se
 		return service{}, err
 	}
 	s.Only, s.Correct, s.DSCP = open.Only, open.Correct, uint8(f.controlDSCP)
-	s.Policy = &admit.Limits{Duration: time.Duration(f.longest)}
 	if !f.noLight && (s.Modes == 0 || s.Modes.Has(wire.Unauthenticated)) {
 		s.Open = open
 	}
@@ -162,7 +164,8 @@ func (f *twampServerFlags) apply(e *env, s *twamp.Server, fs *pflag.FlagSet) (se
 	}
 	_, listen := from.dialer()
 	s.ListenPacket = twamp.ListenPacketFunc(listen)
-	run := service{protocol: twamp.Protocol, config: net.ListenConfig{Control: from.control}, validate: s.Validate}
+	run := service{protocol: twamp.Protocol, config: net.ListenConfig{Control: from.control}, validate: s.Validate,
+		limits: quota.Server{Duration: time.Duration(f.longest)}, admit: func(p admit.Policy) { s.Policy = p }}
 	run.serve = func(sink result.Sink) serveFunc { s.Sink = sink; return s.Serve }
 	run.listen, err = f.listen.addresses(from.host())
 	return run, err

@@ -1,16 +1,25 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sonde-net/sonde/btest"
+	"github.com/sonde-net/sonde/iperf3"
+	"github.com/sonde-net/sonde/rperf"
+	"github.com/sonde-net/sonde/twamp"
 )
 
-// version is set by release builds; otherwise the module's own is used.
-var version = ""
+// What release builds set; otherwise what the go command knows is used.
+var version, commit, date string
+
+// protocols are those that this program speaks.
+var protocols = append([]string{btest.Protocol, rperf.Protocol, iperf3.Protocol, twamp.Protocol, twamp.StampProtocol}, daemonProtocols...)
 
 // A buildInfo is what a build says of itself.
 type buildInfo struct {
@@ -27,7 +36,7 @@ type buildInfo struct {
 func readBuild() buildInfo {
 	b := buildInfo{
 		Version: version, Commit: "unknown", Date: "unknown", Go: runtime.Version(),
-		Platform: runtime.GOOS + "/" + runtime.GOARCH, Protocols: []string{"btest"}, Modules: map[string]string{},
+		Platform: runtime.GOOS + "/" + runtime.GOARCH, Protocols: protocols, Modules: map[string]string{},
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -46,6 +55,7 @@ func readBuild() buildInfo {
 			b.Tags = s.Value
 		}
 	}
+	b.Commit, b.Date = cmp.Or(commit, b.Commit), cmp.Or(date, b.Date)
 	for _, m := range info.Deps {
 		b.Modules[m.Path] = m.Version
 	}

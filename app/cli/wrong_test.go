@@ -63,10 +63,20 @@ var wrongValues = map[string][]struct{ value, said string }{
 	"jitter":                      {{"1s", "without --every"}, {"x", "give seconds"}},
 	"count":                       {{"3", "without --every"}, {"x", "not a whole number"}},
 	"fail-runs":                   {{"3/5", "without --every"}},
+	"store":                       {{"redis://127.0.0.1/0", "want sqlite:///FILE or postgres://"}},
+	"store-key":                   {{"some.key", "leave it out, or give --store"}},
+	"user-quota":                  {{"daily", "want NAME=SIZE"}, {"hourly=1G", "a name of daily, daily_in"}, {"daily=much", "give bytes"}, {"daily=1G", "give --store FILE"}},
+	"address-quota":               {{"weekly_up=1G", "a name of daily, daily_in"}, {"daily=1G", "give --store FILE"}},
+	"calendar":                    {{"Mars/Olympus", "such as Europe/Riga"}},
+	"week-begins":                 {{"someday", "give sunday, monday"}},
+	"queue-time":                  {{"-1s", "give seconds"}},
+	"quota-check-interval":        {{"0", "1s or more"}, {"x", "give seconds"}},
+	"web":                         {{"nowhere:port", "not an address to listen on"}},
+	"on-store-loss":               {{"panic", "give stop or continue"}},
 }
 
 // anything are flags whose every value makes sense.
-var anything = []string{"output", "syslog-tag", "password", "authpass", "name", "description", "server-program", "client-program"}
+var anything = []string{"output", "plot", "syslog-tag", "password", "authpass", "name", "description", "server-program", "client-program"}
 
 // only are the commands to which a row is bound, by flag and value.
 var only = map[string]string{

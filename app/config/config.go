@@ -15,7 +15,10 @@ import (
 // A Config is the file.
 type Config struct {
 	Server  Servers           `config:"server" help:"what clients can test against; a section that is there, be it empty, starts that server"`
-	Web     *Web              `config:"web" help:"metrics and health over HTTP"`
+	Store   Store             `config:"store" help:"where users, use and results are kept; without a DSN nowhere"`
+	Limits  Limits            `config:"limits" help:"what all servers together allow; bytes need a store"`
+	LDAP    *LDAP             `config:"ldap" help:"a directory that says who may test, with which quotas, and who may sign in to the pages"`
+	Web     *Web              `config:"web" help:"pages, JSON API, metrics and health over HTTP"`
 	Modules map[string]Module `config:"modules" help:"what /probe?target=HOST&module=NAME can run"`
 	Probes  []Probe           `config:"probes" help:"tests on a schedule"`
 	Outputs Outputs           `config:"outputs" help:"where results go"`
@@ -48,7 +51,7 @@ type Btest struct {
 	MaxTestsPerAddress       unit.Count    `config:"max_tests_per_address" default:"10" help:"tests at once from one address; 0 no limit"`
 	MaxConnections           unit.Count    `config:"max_connections" default:"4096" help:"connections at once; 0 no limit"`
 	MaxConnectionsPerAddress unit.Count    `config:"max_connections_per_address" default:"512" help:"connections at once from one address; 0 no limit"`
-	MaxLogins                unit.Count    `config:"max_logins" default:"64" help:"logins in progress at once; 0 no limit"`
+	MaxLogins                unit.Count    `config:"max_logins" default:"1024" help:"logins in progress at once; 0 no limit"`
 	MaxLoginsPerAddress      unit.Count    `config:"max_logins_per_address" default:"8" help:"logins in progress at once from one address; 0 no limit"`
 	MaxDuration              unit.Duration `config:"max_duration" default:"0s" help:"longest test; 0 no limit"`
 	MaxRate                  unit.Rate     `config:"max_rate" default:"unlimited" help:"highest rate each way of one test, bit/s"`
@@ -136,11 +139,22 @@ type Mesh struct {
 
 // Web is what is served over HTTP.
 type Web struct {
-	Listen        string        `config:"listen" default:"127.0.0.1:8080" help:"ADDR:PORT to listen on; loopback unless told otherwise"`
-	Metrics       bool          `config:"metrics" default:"true" help:"serve /metrics and /probe to Prometheus"`
-	ProbeTargets  []string      `config:"probe_targets" help:"hosts, addresses and networks that /probe may test; without a list none"`
-	ProbeDeadline unit.Duration `config:"probe_deadline" default:"10s" help:"longest /probe where the scrape does not say how long it waits"`
-	MaxProbes     unit.Count    `config:"max_probes" default:"16" help:"probes of /probe at once; one of them at most is a throughput test"`
+	Listen          string        `config:"listen" default:"127.0.0.1:8080" help:"ADDR:PORT to listen on; loopback unless told otherwise"`
+	Pages           bool          `config:"pages" default:"true" help:"serve pages and the JSON API"`
+	Name            string        `config:"name" help:"host under which clients reach the servers, for the pages; without one what the browser asked for"`
+	PublicDashboard bool          `config:"public_dashboard" default:"false" help:"whoever comes sees the tests of every address, without user names; otherwise only those of their own"`
+	TrustedProxies  []string      `config:"trusted_proxies" help:"addresses and networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto hold"`
+	TLSCert         string        `config:"tls_cert" help:"FILE with a certificate and what it stands on, PEM; read again when it changes"`
+	TLSKey          string        `config:"tls_key" help:"FILE with its private key, PEM"`
+	ACMEDomains     []string      `config:"acme_domains" help:"get certificates for these names from an authority, which looks for us at their port 443"`
+	ACMEFolder      string        `config:"acme_folder" help:"folder to keep those certificates in"`
+	ACMEEmail       string        `config:"acme_email" help:"where the authority may write to"`
+	ACMEDirectory   string        `config:"acme_directory" help:"URL of the authority; without one Let's Encrypt"`
+	MaxConnections  unit.Count    `config:"max_connections" default:"1024" help:"connections at once"`
+	Metrics         bool          `config:"metrics" default:"true" help:"serve /metrics and /probe to Prometheus, to whoever asks"`
+	ProbeTargets    []string      `config:"probe_targets" help:"hosts, addresses and networks that /probe may test; without a list none"`
+	ProbeDeadline   unit.Duration `config:"probe_deadline" default:"10s" help:"longest /probe where the scrape does not say how long it waits"`
+	MaxProbes       unit.Count    `config:"max_probes" default:"16" help:"probes of /probe at once; one of them at most is a throughput test"`
 }
 
 // Log is what is logged.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,11 @@ func (l *Loaded) validate() Faults {
 	if s := l.Server.Mesh; s != nil {
 		s.validate(at("server.mesh"))
 	}
+	l.Store.validate(at("store"))
+	l.Limits.validate(at("limits"), l.Store.DSN != "")
+	if l.LDAP != nil {
+		l.LDAP.validate(at("ldap"), l.Store.DSN != "")
+	}
 	if l.Web != nil {
 		l.Web.validate(at("web"))
 	}
@@ -39,7 +45,7 @@ func (l *Loaded) validate() Faults {
 	}
 	first := map[string]int{}
 	for i, p := range l.Probes {
-		bad := at("probes[" + strconv.Itoa(i) + "]")
+		bad := at("probes" + index(i))
 		p.validate(bad)
 		if before, twice := first[p.Name]; twice && p.Name != "" {
 			bad("name", "%s: probes[%d] has that name already; choose another", p.Name, before)
@@ -49,6 +55,9 @@ func (l *Loaded) validate() Faults {
 	}
 	return faults
 }
+
+// index is where an entry of a list is.
+func index(i int) string { return "[" + strconv.Itoa(i) + "]" }
 
 // oneOf complains of a word that is none of the known ones.
 func oneOf(bad complaint, key, word string, known ...string) {
@@ -102,6 +111,15 @@ func (w *Web) validate(bad complaint) {
 	if !address(w.Listen, 0) {
 		bad("listen", "%s: not an address to listen on; give ADDR:PORT or :PORT, such as 127.0.0.1:8080", shown(w.Listen))
 	}
+	if w.MaxConnections < 1 {
+		bad("max_connections", "%d: want 1 or more", w.MaxConnections)
+	}
+	for _, p := range w.TrustedProxies {
+		if _, err := ParseNetwork(p); err != nil {
+			bad("trusted_proxies", "%s: neither an address nor a network; give such as 10.0.0.1 or 10.0.0.0/8", shown(p))
+		}
+	}
+	w.validateTLS(bad)
 	if w.ProbeDeadline == 0 {
 		bad("probe_deadline", "0s: want more than 0, such as 10s")
 	}
@@ -118,6 +136,31 @@ func (w *Web) validate(bad complaint) {
 		}
 	}
 }
+
+func (w *Web) validateTLS(bad complaint) {
+	switch {
+	case w.TLSCert != "" && w.TLSKey == "":
+		bad("tls_key", "it is missing; give the private key of the certificate")
+	case w.TLSKey != "" && w.TLSCert == "":
+		bad("tls_cert", "it is missing; give the certificate of the key")
+	case w.TLSCert != "" && len(w.ACMEDomains) > 0:
+		bad("acme_domains", "there is a certificate in tls_cert already; leave one of them out")
+	}
+	for _, d := range w.ACMEDomains {
+		if !wantDomain.MatchString(d) {
+			bad("acme_domains", "%s: not the name of a host; give such as test.example.net", shown(d))
+		}
+	}
+	if len(w.ACMEDomains) > 0 && w.ACMEFolder == "" {
+		bad("acme_folder", "it is missing; give such as /var/lib/sonde/acme")
+	}
+	if w.ACMEDirectory != "" && !isURL(w.ACMEDirectory) {
+		bad("acme_directory", "%s: not a URL; give such as https://acme.example.net/directory", shown(w.ACMEDirectory))
+	}
+}
+
+// wantDomain is a name that a certificate can be for.
+var wantDomain = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
 func (o *Outputs) validate(bad complaint) {
 	if s := o.Syslog; s != nil {

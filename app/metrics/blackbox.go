@@ -99,6 +99,10 @@ func (b *Blackbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer release()
 	}
 	registry := b.probe(ctx, m, name, target)
+	if r.Context().Err() != nil { // we stop, or nobody waits: a gap, since it says nothing of the target
+		refuse(w, http.StatusServiceUnavailable, "the test was stopped")
+		return
+	}
 	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 }
 

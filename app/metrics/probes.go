@@ -32,8 +32,8 @@ func newFigures(r *prometheus.Registry) *figures {
 	f := &figures{
 		rate:     gauge(nameRate, "Rate of the latest test, bit/s of payload, by the receiver's count where it is known.", "probe", "direction"),
 		loss:     gauge(nameLossRatio, "Share of packets that were lost in the latest test, 0 to 1.", "probe", "direction"),
-		quantile: gauge(nameQuantile, "Round-trip time of the latest test: on an idle line, or of its packets.", "probe", "quantile"),
-		loaded:   gauge(nameLoaded, "Round-trip time while the latest test filled the line.", "probe", "quantile"),
+		quantile: gauge(nameQuantile, "Round-trip time of the latest test: on an idle line, or of its packets; q is 0 for the least, 0.5 for the median, 1 for the greatest.", "probe", "q"),
+		loaded:   gauge(nameLoaded, "Round-trip time while the latest test filled the line.", "probe", "q"),
 	}
 	r.MustRegister(f.rate, f.loss, f.quantile, f.loaded)
 	return f
@@ -154,8 +154,10 @@ func (p *Probes) Ran(r Run) {
 	p.set(r.Probe, *r.End)
 }
 
-// Missed tells of a test that was due and not made.
-func (p *Probes) Missed(probe, reason string) { p.missed.WithLabelValues(probe, reason).Inc() }
+// Missed tells of tests that were due and not made.
+func (p *Probes) Missed(probe, reason string, tests int) {
+	p.missed.WithLabelValues(probe, reason).Add(float64(tests))
+}
 
 // Drop forgets a probe that is no more.
 func (p *Probes) Drop(probe string) {

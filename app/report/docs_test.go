@@ -36,7 +36,7 @@ func TestResultsPage(t *testing.T) {
 	}
 	for _, reason := range []string{result.ReasonDone, result.ReasonInterrupted, result.ReasonClientGone, result.ReasonServerGone,
 		result.ReasonPeerSilent, result.ReasonMaxDuration, result.ReasonShutdown, result.ReasonFailed,
-		result.ReasonTooManyTests, result.ReasonBytesExceeded} {
+		result.ReasonTooManyConnections, result.ReasonBytesExceeded} {
 		if !strings.Contains(page, "`"+reason+"`") {
 			t.Errorf("the page does not name reason %s", reason)
 		}

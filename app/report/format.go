@@ -142,3 +142,7 @@ func clip(s string, n int) string {
 	}
 	return s[:n] + "..."
 }
+
+// Clean is text from a peer as it may be shown: what a terminal would obey is
+// escaped.
+func Clean(s string) string { return clean(s) }

@@ -25,6 +25,7 @@ type Iperf3Config struct {
 	Unit   byte       // of rates, as iperf3's -f takes it: k, m, g, t bits, K, M, G, T bytes; 0 chooses
 	Title  string     // before every line of text
 	Server bool       // there is no Event: the report is made of the results
+	Pieces bool       // of a server: ServerEvent tells what stands in it
 }
 
 // mostIperf3Intervals is how many intervals a document keeps, the first day.
@@ -74,7 +75,7 @@ func (s *Iperf3Sink) event(r *wire.Report, name string, data any) {
 		if len(r.Intervals) < mostIperf3Intervals {
 			r.Intervals = append(r.Intervals, d)
 		}
-		s.text(iperf3Interval(s.c, r, d))
+		s.text(s.c.lines().Interval(r, d))
 	case wire.ReportEnd:
 		r.End = d
 	case string:

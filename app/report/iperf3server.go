@@ -15,23 +15,45 @@ type iperf3Run struct {
 	udp    bool
 }
 
+// ServerEvent takes a piece of the report of one of a server's tests, stream by
+// stream: Iperf3Config.Pieces.
+func (s *Iperf3Sink) ServerEvent(id result.ID, name string, data any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	run := s.runs[id]
+	if run == nil {
+		return
+	}
+	if _, ok := data.(wire.ReportInterval); ok {
+		s.whose(run)
+	}
+	s.event(&run.report, name, data)
+}
+
+// whose says whose line follows, where there are several tests at once.
+func (s *Iperf3Sink) whose(run *iperf3Run) {
+	if s.c.Kind == Iperf3Text && len(s.runs) > 1 && run.report.Start.Accepted != nil {
+		s.write(fmt.Appendf(nil, "%s: ", run.report.Start.Accepted.Host))
+	}
+}
+
 // serverEvent makes a piece of a report of a server's event.
 func (s *Iperf3Sink) serverEvent(e result.Event) {
 	switch e := e.(type) {
 	case result.Begin:
 		run := &iperf3Run{udp: e.Transport == result.UDP}
 		s.runs[e.Run] = run
-		s.event(&run.report, wire.EventStart, iperf3ServerStart(e))
+		if !s.c.Pieces {
+			s.event(&run.report, wire.EventStart, iperf3ServerStart(e))
+		}
 	case result.Interval:
 		run := s.runs[e.Run]
-		if run == nil || e.Stream != result.AllStreams || e.Local() == nil {
+		if run == nil || s.c.Pieces || e.Stream != result.AllStreams || e.Local() == nil {
 			return
 		}
 		f := run.figures(e.Local(), e.Direction, e.Start, e.End)
 		f.Omitted = new(bool)
-		if s.c.Kind == Iperf3Text && len(s.runs) > 1 { // several at once: say whose line it is
-			s.write(fmt.Appendf(nil, "%s: ", run.report.Start.Accepted.Host))
-		}
+		s.whose(run)
 		i := wire.ReportInterval{Streams: []wire.ReportFigures{f}, Sum: f}
 		i.Streams[0].Socket = result.Some(5)
 		s.event(&run.report, wire.EventInterval, i)
@@ -41,9 +63,14 @@ func (s *Iperf3Sink) serverEvent(e result.Event) {
 		if run == nil {
 			run = &iperf3Run{}
 		}
-		run.report.End = run.end(e)
+		ended := len(run.report.End.Streams) > 0
+		if !ended {
+			run.report.End = run.end(e)
+		}
 		if s.c.Kind == Iperf3Stream {
-			s.event(&run.report, wire.EventEnd, run.report.End)
+			if !ended {
+				s.event(&run.report, wire.EventEnd, run.report.End)
+			}
 			if e.Err != nil {
 				s.event(&run.report, wire.EventError, e.Err.Error())
 			}

@@ -1,56 +1,22 @@
 package report
 
 import (
-	"encoding/json"
 	"net/netip"
-	"strconv"
 	"time"
 
+	"github.com/sonde-net/sonde/app/number"
 	"github.com/sonde-net/sonde/result"
 )
 
-// exact is the largest integer that every reader of JSON keeps exactly: many
-// hold numbers in 64-bit floating point (RFC 8259, section 6).
-const exact = 1 << 53
-
-// A count is an integer in JSON; beyond exact it is a string of its digits.
-type count uint64
-
-// MarshalJSON implements json.Marshaler.
-func (c count) MarshalJSON() ([]byte, error) {
-	digits := strconv.FormatUint(uint64(c), 10)
-	if c > exact {
-		digits = `"` + digits + `"`
-	}
-	return []byte(digits), nil
-}
-
-// A signed is a count that may be negative.
-type signed int64
-
-// MarshalJSON implements json.Marshaler.
-func (s signed) MarshalJSON() ([]byte, error) {
-	digits := strconv.FormatInt(int64(s), 10)
-	if s > exact || s < -exact {
-		digits = `"` + digits + `"`
-	}
-	return []byte(digits), nil
-}
-
-var (
-	_ json.Marshaler = count(0)
-	_ json.Marshaler = signed(0)
+type (
+	count  = number.Count
+	signed = number.Signed
 )
 
 // The functions below turn a figure of package result into one of JSON and
 // keep nil, which is null: not measured.
 
-func counts(n *uint64) *count {
-	if n == nil {
-		return nil
-	}
-	return result.Some(count(*n))
-}
+func counts(n *uint64) *count { return number.Counts(n) }
 
 func signeds(n *int64) *signed {
 	if n == nil {

@@ -13,16 +13,16 @@ import (
 
 // reasons are the words of result.End.Reason for a person.
 var reasons = map[string]string{
-	result.ReasonDone:          "its time is over",
-	result.ReasonInterrupted:   "stopped by the user",
-	result.ReasonClientGone:    "the client closed the test",
-	result.ReasonServerGone:    "the server closed the test before its time",
-	result.ReasonPeerSilent:    "nothing came from the far end any more",
-	result.ReasonMaxDuration:   "the server's longest time for a test is over",
-	result.ReasonShutdown:      "the server is shutting down",
-	result.ReasonFailed:        "failed",
-	result.ReasonTooManyTests:  "too many tests",
-	result.ReasonBytesExceeded: "the byte budget is used up",
+	result.ReasonDone:               "its time is over",
+	result.ReasonInterrupted:        "stopped by the user",
+	result.ReasonClientGone:         "the client closed the test",
+	result.ReasonServerGone:         "the server closed the test before its time",
+	result.ReasonPeerSilent:         "nothing came from the far end any more",
+	result.ReasonMaxDuration:        "the server's longest time for a test is over",
+	result.ReasonShutdown:           "the server is shutting down",
+	result.ReasonFailed:             "failed",
+	result.ReasonTooManyConnections: "too many tests",
+	result.ReasonBytesExceeded:      "the byte budget is used up",
 }
 
 // A sheet is a summary under construction: rows of a label and its text.
@@ -36,6 +36,9 @@ func (s *sheet) row(label, format string, args ...any) {
 	line := fmt.Sprintf("  %-10s%s", label, fmt.Sprintf(format, args...))
 	s.WriteString(strings.TrimRight(line, " ") + "\n")
 }
+
+// Summary is the block that closes a run, as Text writes it.
+func Summary(c TextConfig, b result.Begin, e result.End) string { return summary(c, b, e) }
 
 // summary is the block that closes a run: what got through, with both ends'
 // counts side by side, what is remarkable about it, and why it was not more.

@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -28,11 +27,14 @@ type SyslogConfig struct {
 	Host     string         // our name in each message; the system's if empty
 	Location *time.Location // zone of the time stamps; local if nil
 	BtestRS  bool           // count as btest-rs does: bytes with headers, 0 for what was not measured
-	TLS      *tls.Config    // nil trusts the system's authorities
+	Secure   Dialer         // connects with TLS; nil trusts the system's authorities
 	Queue    int            // most events that wait for the network; 0 means 1024
 	Flush    time.Duration  // longest that Close waits for them; 0 means 2 s
 	Logger   *slog.Logger   // told when the receiver goes and comes; nil is nobody
 }
+
+// A Dialer makes a connection, as net.Dialer.DialContext does.
+type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // A SyslogSink sends logins, and the starts and ends of tests, to a syslog
 // receiver: AUTH_SUCCESS, AUTH_FAILURE, TEST_START and TEST_END, with the
@@ -159,7 +161,7 @@ func newSyslogLine(c SyslogConfig) (*syslogLine, error) {
 	if err != nil || u.Hostname() == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
 		return nil, usage(what, "not an address; give HOST:PORT, udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT")
 	}
-	line := &syslogLine{url: u.Scheme + "://" + u.Host, log: c.Logger}
+	line := &syslogLine{url: u.Scheme + "://" + u.Host, log: c.Logger, connect: (&net.Dialer{}).DialContext}
 	if line.log == nil {
 		line.log = slog.New(slog.DiscardHandler)
 	}
@@ -169,7 +171,12 @@ func newSyslogLine(c SyslogConfig) (*syslogLine, error) {
 		line.network = u.Scheme
 	case "tls":
 		line.network, port = "tcp", cmp.Or(u.Port(), "6514")
-		line.tls = tlsConfig(c.TLS, u.Hostname())
+		if line.connect = c.Secure; c.Secure == nil {
+			line.connect = secure
+		}
+		if line.connect == nil {
+			return nil, usage(what, "this small build is without TLS; give tcp://HOST:PORT")
+		}
 	default:
 		return nil, usage(what, "%s is not known; give udp, tcp or tls", u.Scheme)
 	}
@@ -178,15 +185,4 @@ func newSyslogLine(c SyslogConfig) (*syslogLine, error) {
 	}
 	line.address = net.JoinHostPort(u.Hostname(), port)
 	return line, nil
-}
-
-// tlsConfig fills what a client needs: the name to verify, and no version
-// before TLS 1.2 (RFC 9662).
-func tlsConfig(given *tls.Config, host string) *tls.Config {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if given != nil {
-		c = given.Clone()
-	}
-	c.ServerName = cmp.Or(c.ServerName, host)
-	return c
 }

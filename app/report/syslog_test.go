@@ -138,10 +138,10 @@ func TestSyslogStreams(t *testing.T) {
 	for _, tt := range []struct {
 		scheme string
 		server *tls.Config
-		client *tls.Config
+		client Dialer
 	}{
 		{"tcp", nil, nil},
-		{"tls", &tls.Config{Certificates: []tls.Certificate{cert}}, &tls.Config{RootCAs: pool}},
+		{"tls", &tls.Config{Certificates: []tls.Certificate{cert}}, (&tls.Dialer{Config: &tls.Config{RootCAs: pool}}).DialContext},
 	} {
 		t.Run(tt.scheme, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -167,7 +167,7 @@ func TestSyslogStreams(t *testing.T) {
 				}
 				received <- frames
 			}()
-			sent(t, SyslogConfig{Address: tt.scheme + "://" + l.Addr().String(), TLS: tt.client})
+			sent(t, SyslogConfig{Address: tt.scheme + "://" + l.Addr().String(), Secure: tt.client})
 			if d := cmp.Diff(texts, bodies(t, <-received)); d != "" {
 				t.Errorf("messages (-want +got):\n%s", d)
 			}

@@ -2,7 +2,6 @@ package report
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -23,7 +22,7 @@ type syslogLine struct {
 	url     string // for messages
 	network string // "udp" or "tcp"
 	address string
-	tls     *tls.Config // nil without TLS
+	connect Dialer
 	log     *slog.Logger
 
 	conn net.Conn // nil while there is none
@@ -109,13 +108,7 @@ func (l *syslogLine) try(ctx context.Context, message string) error {
 func (l *syslogLine) dial(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, syslogPatience)
 	defer cancel()
-	var conn net.Conn
-	var err error
-	if l.tls != nil {
-		conn, err = (&tls.Dialer{Config: l.tls}).DialContext(ctx, l.network, l.address)
-	} else {
-		conn, err = (&net.Dialer{}).DialContext(ctx, l.network, l.address)
-	}
+	conn, err := l.connect(ctx, l.network, l.address)
 	if err != nil {
 		return err
 	}

@@ -97,6 +97,9 @@ func peerOf(b result.Begin) string {
 	return unknown
 }
 
+// Heading tells in a line what was agreed, as Text does.
+func Heading(b result.Begin) string { return TextConfig{}.heading(b) }
+
 // heading tells what was agreed, such as "btest client: download over UDP,
 // 192.0.2.1:2000, 10.0 s, at most 100.00 Mbit/s, login md5 as ann".
 func (c TextConfig) heading(b result.Begin) string {

@@ -1,13 +1,11 @@
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/sonde-net/sonde/result"
@@ -15,20 +13,6 @@ import (
 
 // The functions below are those of marshal.go backwards: the objects of Schema
 // become events again. What a document leaves out stays nil.
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (c *count) UnmarshalJSON(b []byte) error {
-	n, err := strconv.ParseUint(string(bytes.Trim(b, `"`)), 10, 64)
-	*c = count(n)
-	return err
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (s *signed) UnmarshalJSON(b []byte) error {
-	n, err := strconv.ParseInt(string(bytes.Trim(b, `"`)), 10, 64)
-	*s = signed(n)
-	return err
-}
 
 // UnmarshalJSON implements json.Unmarshaler: package json cannot make the parts
 // that viewJSON leaves out when they are empty.

@@ -67,6 +67,11 @@ func renew(ctx context.Context, tx *sql.Tx, now time.Time, a account.Ask) (accou
 		return account.Answer{}, err
 	}
 	answer := grant(a, uses, held)
+	if a.Want == (account.Slice{}) && a.In == 0 && a.Out == 0 {
+		// Nothing was moved under it, so there is nothing to count twice.
+		_, err = tx.ExecContext(ctx, `DELETE FROM lease WHERE id = $1`, a.Lease)
+		return answer, err
+	}
 	_, err = tx.ExecContext(ctx, `UPDATE lease SET hold_both = $1, hold_in = $2, hold_out = $3 WHERE id = $4`,
 		hold(answer.Have[account.Both]), hold(answer.Have[account.In]), hold(answer.Have[account.Out]), a.Lease)
 	return answer, err
@@ -90,15 +95,18 @@ func takeTurn(ctx context.Context, tx *sql.Tx, subject string) error {
 }
 
 // book counts what was moved under a lease since it was last heard of. What a
-// sender gave back may make that less than before; then nothing is booked until
-// it has caught up.
+// sender gave back may make that less than before: then nothing is booked until it
+// has caught up, or until the lease is given back, which says what it came to.
 func book(ctx context.Context, tx *sql.Tx, now time.Time, a account.Ask) error {
 	var in, out int64
 	err := tx.QueryRowContext(ctx, `SELECT bytes_in, bytes_out FROM lease WHERE id = $1`, a.Lease).Scan(&in, &out)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	toIn, toOut := max(in, count(a.In)), max(out, count(a.Out))
+	toIn, toOut := count(a.In), count(a.Out)
+	if a.Want != (account.Slice{}) {
+		toIn, toOut = max(in, toIn), max(out, toOut)
+	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO lease (id, subject, server, bytes_in, bytes_out, hold_both, hold_in, hold_out, expires)
 		VALUES ($1, $2, $3, $4, $5, 0, 0, 0, $6)
 		ON CONFLICT (id) DO UPDATE SET bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out, expires = excluded.expires`,
@@ -139,7 +147,8 @@ func used(ctx context.Context, q querier, subject string, since []time.Time) ([]
 	first := slices.MinFunc(since, time.Time.Compare)
 	var b strings.Builder
 	args := []any{subject, int64(minute), int64(quarter), ns(first) - int64(minute), ns(first) - int64(quarter)}
-	into := make([]any, 0, 2*len(since))
+	sums := make([]int64, 2*len(since))
+	into := make([]any, 0, len(sums))
 	for i, t := range since {
 		if i > 0 {
 			b.WriteString(", ")
@@ -151,10 +160,13 @@ func used(ctx context.Context, q querier, subject string, since []time.Time) ([]
 			}
 			fmt.Fprintf(&b, "CAST(COALESCE(SUM(CASE WHEN start + width > $%d THEN %s ELSE 0 END), 0) AS BIGINT)", len(args), column)
 		}
-		into = append(into, &uses[i].In, &uses[i].Out)
+		into = append(into, &sums[2*i], &sums[2*i+1])
 	}
 	err := q.QueryRowContext(ctx, `SELECT `+b.String()+` FROM usage
 		WHERE subject = $1 AND (width = $2 AND start > $4 OR width = $3 AND start > $5)`, args...).Scan(into...)
+	for i := range uses { // what was given back may have been moved before the moment
+		uses[i] = account.Use{In: uint64(max(0, sums[2*i])), Out: uint64(max(0, sums[2*i+1]))}
+	}
 	return uses, err
 }
 
@@ -203,14 +215,21 @@ func (s *Store) Frees(ctx context.Context, now time.Time, subject account.Subjec
 		return time.Time{}, s.explain("read usage", err)
 	}
 	defer rows.Close()
-	var gone uint64
+	var gone int64
 	for rows.Next() {
-		var end int64
-		var u account.Use
-		if err := rows.Scan(&end, &u.In, &u.Out); err != nil {
+		var end, in, out int64
+		if err := rows.Scan(&end, &in, &out); err != nil {
 			return time.Time{}, s.explain("read usage", err)
 		}
-		if gone += u.Of(w.Flow); gone >= bytes {
+		switch w.Flow {
+		case account.Both:
+			gone += in + out
+		case account.In:
+			gone += in
+		case account.Out:
+			gone += out
+		}
+		if gone >= count(bytes) {
 			return at(end).Add(w.Period.Length()), nil
 		}
 	}

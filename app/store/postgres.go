@@ -43,8 +43,9 @@ func newPostgres(dsn string) (engine, error) {
 	return postgresEngine{config: c, shown: shown}, nil
 }
 
-func (e postgresEngine) name() string  { return "postgres" }
-func (e postgresEngine) place() string { return e.shown }
+func (e postgresEngine) name() string    { return "postgres" }
+func (e postgresEngine) place() string   { return e.shown }
+func (e postgresEngine) keyFile() string { return "" }
 
 func (e postgresEngine) open(ctx context.Context) (write, read *sql.DB, err error) {
 	db := stdlib.OpenDB(*e.config)

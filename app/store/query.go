@@ -93,6 +93,9 @@ func (f Filter) conditions() *conditions {
 	return c
 }
 
+const runColumns = `num, id, protocol, role, transport, direction, account, login, address, port, target, streams, started,
+	ended, elapsed, bytes_in, bytes_out, lost, cpu_local, cpu_remote, reason, error`
+
 // Runs returns the runs that f chooses, newest first.
 func (s *Store) Runs(ctx context.Context, f Filter) ([]Run, error) {
 	c := f.conditions()
@@ -102,8 +105,7 @@ func (s *Store) Runs(ctx context.Context, f Filter) ([]Run, error) {
 	}
 	c.args = append(c.args, limit)
 	// By num within one address: num grows with started.
-	rows, err := s.read.QueryContext(ctx, `SELECT num, id, protocol, role, transport, direction, account, login, address, port, target, streams, started,
-		ended, elapsed, bytes_in, bytes_out, lost, cpu_local, cpu_remote, reason, error FROM run`+c.where()+
+	rows, err := s.read.QueryContext(ctx, `SELECT `+runColumns+` FROM run`+c.where()+
 		fmt.Sprintf(` ORDER BY started DESC, num DESC LIMIT $%d`, len(c.args)), c.args...)
 	if err != nil {
 		return nil, s.explain("read runs", err)

@@ -35,7 +35,7 @@ func text(s string) string {
 func (s *Store) writeEntries(ctx context.Context, entries []any) error {
 	return s.within(ctx, "write results", func(tx *sql.Tx) error {
 		for _, v := range entries {
-			if err := writeEntry(ctx, tx, v); err != nil {
+			if err := s.writeEntry(ctx, tx, v); err != nil {
 				return err
 			}
 		}
@@ -43,7 +43,7 @@ func (s *Store) writeEntries(ctx context.Context, entries []any) error {
 	})
 }
 
-func writeEntry(ctx context.Context, tx *sql.Tx, v any) error {
+func (s *Store) writeEntry(ctx context.Context, tx *sql.Tx, v any) error {
 	switch v := v.(type) {
 	case result.Begin:
 		return writeBegin(ctx, tx, v)
@@ -53,6 +53,12 @@ func writeEntry(ctx context.Context, tx *sql.Tx, v any) error {
 		return writeEnd(ctx, tx, v)
 	case Refusal:
 		return writeRefusal(ctx, tx, v)
+	case ProbeRun:
+		return s.writeProbeRun(ctx, tx, v)
+	case ProbeMissed:
+		return writeProbeMissed(ctx, tx, v)
+	case ProbeChange:
+		return writeProbeChange(ctx, tx, v)
 	}
 	return nil
 }
@@ -116,8 +122,19 @@ func writeEnd(ctx context.Context, tx *sql.Tx, e result.End) error {
 }
 
 // moved is what our end received and sent, whichever end that is, and what got
-// lost on both ways as far as somebody knows.
+// lost on both ways as far as somebody knows. Of a server it is what its quotas
+// counted.
 func moved(e result.End) (in, out, lost *int64) {
+	if m := e.Moved; m != nil {
+		defer func() {
+			if in != nil || m.Received > 0 {
+				in = new(count(m.Received))
+			}
+			if out != nil || m.Sent > 0 {
+				out = new(count(m.Sent))
+			}
+		}()
+	}
 	for _, d := range result.Both.Each() {
 		v := e.Local(d)
 		if v == nil {

@@ -20,18 +20,29 @@ type Retention struct {
 	Hours    time.Duration // rolled up to an hour; for ever
 	Runs     time.Duration // runs, and with them their intervals; for ever
 	Refusals time.Duration // 90 days
+
+	ProbeRuns    time.Duration // tests of probes one by one; 7 days
+	ProbeHours   time.Duration // hours of a probe, which become days; 90 days
+	ProbeDays    time.Duration // days of a probe; for ever
+	ProbeChanges time.Duration // changes of a probe's state; for ever
+	Ring         int           // whole results of a probe, the latest ones; 500
 }
 
 const forever = -1
 
 func (r Retention) withDefaults() Retention {
-	day := 24 * time.Hour
 	return Retention{
 		Raw:      cmp.Or(r.Raw, 7*day),
 		Minutes:  cmp.Or(r.Minutes, 90*day),
 		Hours:    cmp.Or(r.Hours, forever),
 		Runs:     cmp.Or(r.Runs, forever),
 		Refusals: cmp.Or(r.Refusals, 90*day),
+
+		ProbeRuns:    cmp.Or(r.ProbeRuns, 7*day),
+		ProbeHours:   cmp.Or(r.ProbeHours, 90*day),
+		ProbeDays:    cmp.Or(r.ProbeDays, forever),
+		ProbeChanges: cmp.Or(r.ProbeChanges, forever),
+		Ring:         cmp.Or(max(0, r.Ring), DefaultRing),
 	}
 }
 
@@ -87,6 +98,11 @@ func (s *Store) Age(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
+	if s.keep.ProbeHours >= 0 {
+		if err := s.rollUpProbes(ctx, now.Add(-s.keep.ProbeHours)); err != nil {
+			return err
+		}
+	}
 	for _, drop := range []struct {
 		sql  string
 		args []any
@@ -95,6 +111,10 @@ func (s *Store) Age(ctx context.Context, now time.Time) error {
 		{`DELETE FROM run_interval WHERE width = $2 AND at < $1`, []any{int64(time.Hour)}, s.keep.Hours},
 		{`DELETE FROM run WHERE started < $1`, nil, s.keep.Runs},
 		{`DELETE FROM refusal WHERE at < $1`, nil, s.keep.Refusals},
+		{`DELETE FROM probe_run WHERE started < $1`, nil, s.keep.ProbeRuns},
+		{`DELETE FROM probe_missed WHERE at < $1`, nil, s.keep.ProbeRuns},
+		{`DELETE FROM probe_sum WHERE width = $2 AND start < $1`, []any{int64(day)}, s.keep.ProbeDays},
+		{`DELETE FROM probe_change WHERE at < $1`, nil, s.keep.ProbeChanges},
 	} {
 		if drop.keep < 0 {
 			continue
@@ -207,7 +227,9 @@ type merge struct {
 }
 
 // newHistogram holds rates in kbit/s, up to 10 Tbit/s, to one percent.
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, 1e10, 2) }
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, mostSteps, 2) }
+
+const mostSteps = 1e10
 
 func newMerge() *merge { return &merge{rates: newHistogram()} }
 

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
@@ -23,8 +24,9 @@ var migrations embed.FS
 // one connection makes writers wait in Go instead of failing in SQLite.
 type sqliteEngine struct{ file string }
 
-func (e sqliteEngine) name() string  { return "sqlite" }
-func (e sqliteEngine) place() string { return e.file }
+func (e sqliteEngine) name() string    { return "sqlite" }
+func (e sqliteEngine) place() string   { return e.file }
+func (e sqliteEngine) keyFile() string { return e.file + ".key" }
 
 // readers is how many queries run at once beside the writer.
 const readers = 4
@@ -39,16 +41,28 @@ func (e sqliteEngine) open(ctx context.Context) (write, read *sql.DB, err error)
 	if read, err = e.pool(readers, "&_pragma=query_only(1)"); err != nil {
 		return nil, nil, errors.Join(err, write.Close())
 	}
-	if err := errors.Join(write.PingContext(ctx)); err != nil {
-		return nil, nil, errors.Join(err, write.Close(), read.Close())
+	// Who makes the same file at this moment turns its journal to WAL, as we do,
+	// which waits for nobody.
+	for range migrateTries {
+		if err = write.PingContext(ctx); err == nil {
+			return write, read, nil
+		}
+		if fault := e.fault(err); fault == nil || !fault.again || ctx.Err() != nil {
+			break
+		}
+		time.Sleep(migratePause)
 	}
-	return write, read, nil
+	return nil, nil, errors.Join(err, write.Close(), read.Close())
 }
 
 // check finds what SQLite would only say at the first write, or not at all: it
 // opens a file that it may not write for reading alone.
 func (e sqliteEngine) check() error {
+	_, missing := os.Stat(e.file)
 	f, err := os.OpenFile(e.file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil && errors.Is(missing, fs.ErrNotExist) {
+		err = giveToOwner(e.file)
+	}
 	if err != nil {
 		return &Fault{Place: e.file, Doing: "open", Err: err, Hint: "the file and its directory have to be writable by the user that the server runs as"}
 	}
@@ -85,12 +99,32 @@ func (e sqliteEngine) migrate(ctx context.Context, db *sql.DB) error {
 	if word != "ok" {
 		return &Fault{Place: e.file, Doing: "open", Text: "the file is damaged: " + word, Hint: damagedHint}
 	}
+	switch foreign, err := isBtestRS(ctx, db); {
+	case err != nil:
+		return err
+	case foreign:
+		return &Fault{Place: e.file, Doing: "open", Text: "it is a database of btest-rs",
+			Hint: "take its users over into a new one: sonde users import " + e.file + " --store NEW.db"}
+	}
 	files, err := fs.Sub(migrations, "migrations/sqlite")
 	if err != nil {
 		return err
 	}
-	return migrate(ctx, goose.DialectSQLite3, db, files)
+	// A program that makes or updates the same file at this moment takes steps away
+	// from us: ours fail, and the next try finds them done.
+	for range migrateTries {
+		if err = migrate(ctx, goose.DialectSQLite3, db, files); err == nil || errors.As(err, new(errNewer)) || ctx.Err() != nil {
+			break
+		}
+		time.Sleep(migratePause)
+	}
+	return err
 }
+
+const (
+	migrateTries = 5
+	migratePause = 100 * time.Millisecond
+)
 
 // migrate brings the schema up to date.
 func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, files fs.FS, opts ...goose.ProviderOption) error {

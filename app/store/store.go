@@ -16,7 +16,10 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/sonde-net/sonde/app/secret"
 )
 
 // Config says where a Store is. Its zero value keeps everything for the default
@@ -24,7 +27,10 @@ import (
 type Config struct {
 	// DSN is the name of an SQLite file, with or without sqlite:// before it, or
 	// a postgres:// address.
-	DSN       string
+	DSN string
+	// KeyFile holds the key of the secrets in it; empty is the name of the SQLite
+	// file with ".key" behind it, and none for a PostgreSQL.
+	KeyFile   string
 	Retention Retention
 	Log       *slog.Logger // nil discards
 }
@@ -37,6 +43,11 @@ type Store struct {
 	keep   Retention
 	log    *slog.Logger
 	place  string // for messages: never with a password
+
+	keyFile string
+	keyTurn sync.Mutex // guards key
+	key     *secret.Key
+	hasher  secret.Hasher
 }
 
 // An engine is what SQLite and PostgreSQL do differently.
@@ -49,6 +60,7 @@ type engine interface {
 	// when it knows nothing better.
 	fault(err error) *Fault
 	place() string
+	keyFile() string // the usual one; "" if there is none
 }
 
 // Open opens the store at c.DSN, creates it if there is none and brings its
@@ -59,6 +71,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{engine: e, keep: c.Retention.withDefaults(), log: cmp.Or(c.Log, slog.New(slog.DiscardHandler)), place: e.place()}
+	if s.keyFile = c.KeyFile; s.keyFile == "" {
+		s.keyFile = e.keyFile()
+	}
 	if s.write, s.read, err = e.open(ctx); err != nil {
 		return nil, s.explain("open", err)
 	}
@@ -84,6 +99,12 @@ func engineOf(dsn string) (engine, error) {
 	return nil, fmt.Errorf("store: DSN of unknown kind %q; want sqlite:///FILE or postgres://USER@HOST/DATABASE", scheme)
 }
 
+// CheckDSN tells what is wrong with a DSN, without looking whether anything is there.
+func CheckDSN(dsn string) error {
+	_, err := engineOf(dsn)
+	return err
+}
+
 // Engine is "sqlite" or "postgres".
 func (s *Store) Engine() string { return s.engine.name() }
 
@@ -103,17 +124,27 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.explain("ping", s.read.QueryRowContext(ctx, "SELECT 1").Scan(&one))
 }
 
-// attempts is how often a transaction is tried that lost against another one.
+// attempts is how often something is tried that lost against another transaction,
+// or its connection.
 const attempts = 10
 
 // within runs f in a transaction, again if it lost against another one. What f
 // does has to be right when it is done twice, since a commit may have come
 // through although its answer got lost.
 func (s *Store) within(ctx context.Context, what string, f func(tx *sql.Tx) error) error {
+	return s.again(ctx, what, func() error { return s.once(ctx, f) })
+}
+
+// again does f until it does not fail for a reason that may pass: after a restart
+// of PostgreSQL every connection that waited in the pool fails once.
+func (s *Store) again(ctx context.Context, what string, f func() error) error {
 	var err error
 	for n := range attempts {
-		if err = s.once(ctx, f); err == nil {
+		if err = f(); err == nil {
 			return nil
+		}
+		if said, ok := errors.AsType[answer](err); ok {
+			return said.error
 		}
 		if fault := s.engine.fault(err); fault == nil || !fault.again || ctx.Err() != nil {
 			break
@@ -127,6 +158,10 @@ func (s *Store) within(ctx context.Context, what string, f func(tx *sql.Tx) erro
 	}
 	return s.explain(what, err)
 }
+
+// An answer is an error that is none of the store's: what was asked for is not
+// there, or not to be had.
+type answer struct{ error }
 
 func (s *Store) once(ctx context.Context, f func(tx *sql.Tx) error) error {
 	tx, err := s.write.BeginTx(ctx, nil)

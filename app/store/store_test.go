@@ -106,6 +106,29 @@ func TestLease(t *testing.T) {
 
 // TestLeaseFlows holds that in and out are counted on their own side, and that a
 // cap on one of them does not count the other.
+// TestLeaseGivenBack: the last word on a lease is exact, also when less was moved than
+// was booked.
+func TestLeaseGivenBack(t *testing.T) {
+	onBoth(t, func(t *testing.T, dsn string) {
+		s := open(t, Config{DSN: dsn})
+		s.mustRenew(t, start, ask("a", 0, 500, 1000, 10_000, start))
+		s.mustRenew(t, start.Add(time.Second), ask("a", 0, 400, 1000, 10_000, start))
+		if u := s.mustUse(t, start.Add(-time.Hour)); u.Out != 500 {
+			t.Errorf("%+v booked, want 500 until the sender has caught up", u)
+		}
+		last := ask("a", 0, 400, 0, 10_000, start)
+		last.Want = account.Slice{}
+		s.mustRenew(t, start.Add(2*time.Minute), last)
+		s.mustRenew(t, start.Add(2*time.Minute), last)
+		if u := s.mustUse(t, start.Add(-time.Hour)); u.Out != 400 {
+			t.Errorf("%+v booked, want 400", u)
+		}
+		if u := s.mustUse(t, start.Add(90*time.Second)); u.Out != 0 {
+			t.Errorf("%+v booked since, want none, and not less", u)
+		}
+	})
+}
+
 func TestLeaseFlows(t *testing.T) {
 	onBoth(t, func(t *testing.T, dsn string) {
 		s := open(t, Config{DSN: dsn})

@@ -14,17 +14,36 @@ import (
 type Server struct {
 	At        netip.AddrPort
 	OtherPort uint16 // known by other means than OTHER-ADDRESS; 0 if it is not
+	// TryNext tries the next port if no other is known: a server of ours that
+	// hears at every address cannot name one, but has it there.
+	TryNext bool
 }
 
 // Discover finds out how socket is seen, by the tests of RFC 5780, sections 4.3
 // and 4.4. fresh is a socket that has not sent anything yet: what was sent to
 // the server's second address would open the way that the filter is tested
-// with. own are the addresses of this host. It takes at most 6 s. That a server
+// with. own are the addresses of this host. It takes at most 7 s. That a server
 // does not answer is a finding, not an error.
-func Discover(ctx context.Context, socket, fresh *Exchange, own []netip.Addr, server Server) (Report, error) {
-	d := &discovery{socket: socket, fresh: fresh, server: server}
+//
+// The mapping is known after three round trips, the filter only seconds later,
+// when what it drops has not come; mapped is called in between. It may be nil.
+func Discover(ctx context.Context, socket, fresh *Exchange, own []netip.Addr, server Server, mapped func(Report)) (Report, error) {
+	d := &discovery{socket: socket, fresh: fresh, server: server, mapped: mapped}
 	d.report.Local = socket.Local
 	if err := d.run(ctx, own); err != nil {
+		return Report{}, err
+	}
+	return d.report, nil
+}
+
+// Foretell asks from a socket that has not sent anything yet. A symmetric NAT maps
+// it to a new port for each question, one right after the other: Step and Predict
+// say how it goes on. What was mapped long ago says nothing of that. It takes at
+// most 3 s.
+func Foretell(ctx context.Context, fresh *Exchange, server Server) (Report, error) {
+	d := &discovery{socket: fresh, server: server}
+	d.report.Local = fresh.Local
+	if _, err := d.look(ctx, nil); err != nil {
 		return Report{}, err
 	}
 	return d.report, nil
@@ -33,25 +52,49 @@ func Discover(ctx context.Context, socket, fresh *Exchange, own []netip.Addr, se
 type discovery struct {
 	socket, fresh *Exchange
 	server        Server
+	mapped        func(Report)   // nil: nobody waits for the mapping alone
 	other         netip.AddrPort // zero if the server has one socket only
 	report        Report
 }
 
 func (d *discovery) run(ctx context.Context, own []netip.Addr) error {
+	isSeen, err := d.look(ctx, own)
+	if err != nil || !isSeen {
+		return err
+	}
+	if d.mapped != nil {
+		d.mapped(d.report)
+	}
+	if err := d.filtering(ctx); err != nil {
+		return err
+	}
+	if d.report.Mapping != NoNAT {
+		return d.hairpin(ctx)
+	}
+	d.report.unknown("there is no NAT", "hairpin")
+	return nil
+}
+
+// look finds out how the socket is mapped; false says that nobody sees it.
+func (d *discovery) look(ctx context.Context, own []netip.Addr) (isSeen bool, err error) {
 	r := &d.report
 	first, rtt, err := d.socket.ask(ctx, d.server.At, 0)
 	if errors.Is(err, ErrNoAnswer) {
 		r.Mapping, r.Filtering = Blocked, Blocked
-		r.Remarks = append(r.Remarks, "the server does not answer: UDP is blocked, or the server is down")
-		return nil
+		const why = "the server does not answer: UDP is blocked, or the server is down"
+		r.Remarks = append(r.Remarks, why)
+		r.unknown(why, "reflexive", "port_kept", "port_step", "hairpin", "rtt_ns")
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	seen, ok := reflexiveOf(first.message)
 	if !ok {
-		r.Remarks = append(r.Remarks, "the server's answer has no address")
-		return nil
+		const why = "the server's answer has no address"
+		r.Remarks = append(r.Remarks, why)
+		r.unknown(why, "reflexive", "mapping", "filtering", "port_kept", "port_step", "hairpin")
+		return false, nil
 	}
 	r.RTT, r.Reflexive = &rtt, seen
 	r.Reflections = []Reflection{{d.server.At, seen}}
@@ -61,16 +104,13 @@ func (d *discovery) run(ctx context.Context, own []netip.Addr) error {
 	if !d.other.IsValid() && d.server.OtherPort != 0 {
 		d.other = netip.AddrPortFrom(d.server.At.Addr(), d.server.OtherPort)
 	}
-	if err := d.mapping(ctx, own); err != nil {
-		return err
+	if !d.other.IsValid() && d.server.TryNext {
+		if port, ok := otherPortOf(ctx, d.socket, d.server.At); ok {
+			d.other = netip.AddrPortFrom(d.server.At.Addr(), port)
+		}
 	}
-	if err := d.filtering(ctx); err != nil {
-		return err
-	}
-	if r.Mapping != NoNAT {
-		return d.hairpin(ctx)
-	}
-	return nil
+	r.Other = d.other
+	return true, d.mapping(ctx, own)
 }
 
 // mapping compares how different sockets of the server see the one socket.
@@ -81,8 +121,11 @@ func (d *discovery) mapping(ctx context.Context, own []netip.Addr) error {
 		if isOwn {
 			r.Mapping = NoNAT
 		} else {
-			r.Remarks = append(r.Remarks, "the server has one port only: whether the mapping depends on the destination cannot be told")
+			const why = "the server has one port only: whether the mapping depends on the destination cannot be told"
+			r.Remarks = append(r.Remarks, why)
+			r.unknown(why, "mapping")
 		}
+		r.unknown("the server has one port only", "port_step")
 		return nil
 	}
 	targets := []netip.AddrPort{d.other}
@@ -114,8 +157,13 @@ func (d *discovery) mapping(ctx context.Context, own []netip.Addr) error {
 	for _, f := range r.Reflections {
 		ports = append(ports, f.Seen.Port())
 	}
-	if step, ok := stepOf(ports); ok {
+	switch step, ok := stepOf(ports); {
+	case ok:
 		r.Step = &step
+	case r.Mapping == AddressDependent || r.Mapping == AddressPortDependent:
+		r.unknown("the ports of successive mappings have no steady step", "port_step")
+	default:
+		r.unknown("there is one port for all destinations", "port_step")
 	}
 	return nil
 }
@@ -150,7 +198,9 @@ func judge(all []Reflection) Behaviour {
 func (d *discovery) filtering(ctx context.Context) error {
 	r := &d.report
 	if !d.other.IsValid() {
-		r.Remarks = append(r.Remarks, "the server has one port only: what is let in cannot be told")
+		const why = "the server has one port only: what is let in cannot be told"
+		r.Remarks = append(r.Remarks, why)
+		r.unknown(why, "filtering")
 		return nil
 	}
 	hasAddress := d.other.Addr() != d.server.At.Addr()

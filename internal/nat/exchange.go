@@ -137,7 +137,7 @@ func Listen(c net.PacketConn) (e *Exchange, done <-chan struct{}) {
 	}
 	go func() {
 		defer close(over)
-		b := make([]byte, 1500)
+		b := make([]byte, 1<<16)
 		for {
 			n, from, err := c.ReadFrom(b)
 			if errors.Is(err, net.ErrClosed) {

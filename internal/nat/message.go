@@ -30,6 +30,30 @@ func request(id [stun.TransactionIDSize]byte, change byte) ([]byte, error) {
 	return m.Raw, nil
 }
 
+// A dialback asks the server to answer to another port of the address that the
+// request comes from, from a socket of its own that we have not sent to (RFC
+// 5780, section 7.5). RESPONSE-PORT excludes PADDING, so SOFTWARE makes the
+// request as long as the answer.
+func dialback(id [stun.TransactionIDSize]byte, change byte, port uint16) ([]byte, error) {
+	m, err := stun.Build(stun.NewTransactionIDSetter(id), stun.BindingRequest, stun.NewSoftware("sonde nat"))
+	if err != nil {
+		return nil, err
+	}
+	m.Add(stun.AttrChangeRequest, []byte{0, 0, 0, change})
+	m.Add(stun.AttrResponsePort, []byte{byte(port >> 8), byte(port), 0, 0})
+	m.Encode()
+	return m.Raw, nil
+}
+
+// responsePortOf is the RESPONSE-PORT of a request; false if it has none.
+func responsePortOf(m *stun.Message) (uint16, bool) {
+	v, err := m.Get(stun.AttrResponsePort)
+	if err != nil || len(v) < 2 {
+		return 0, false
+	}
+	return uint16(v[0])<<8 | uint16(v[1]), true
+}
+
 // parse reads a message. It must be a whole datagram.
 func parse(datagram []byte) (*stun.Message, error) {
 	m := &stun.Message{Raw: append([]byte(nil), datagram...)}

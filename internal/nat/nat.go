@@ -47,6 +47,7 @@ type Reflection struct {
 type Report struct {
 	Local       netip.AddrPort
 	Reflexive   netip.AddrPort // as the server sees us; zero without an answer
+	Other       netip.AddrPort // the server's second socket; zero if it has none
 	Reflections []Reflection   // from one socket, in the order asked
 	Mapping     Behaviour
 	Filtering   Behaviour
@@ -55,6 +56,19 @@ type Report struct {
 	Hairpin     *bool          // we reach our own outside address from inside
 	RTT         *time.Duration // to the server
 	Remarks     []string
+	// Unknown says of each figure that could not be found why, by the name that it
+	// has in JSON, such as "port_step".
+	Unknown map[string]string
+}
+
+// unknown notes why figures could not be found.
+func (r *Report) unknown(why string, figures ...string) {
+	if r.Unknown == nil {
+		r.Unknown = map[string]string{}
+	}
+	for _, f := range figures {
+		r.Unknown[f] = why
+	}
 }
 
 // Old is the name that RFC 3489 had for a mapping and filtering together, which
@@ -131,10 +145,11 @@ func gcd(a, b int) int {
 	return x
 }
 
-// Predict returns n ports that a NAT with a steady step has mapped or will map
-// for others than the servers: first those that were skipped while we asked,
-// which may be for peers already, then the next ones. It is empty without a step.
-func (r Report) Predict(n int) []uint16 {
+// Predict returns n ports that a NAT with a steady step has mapped or will map for
+// others than the servers: first those before the ones that were mapped while we
+// asked, the latest first, as many as before says; those that were skipped meanwhile;
+// then the next ones. It is empty without a step.
+func (r Report) Predict(before, n int) []uint16 {
 	if r.Step == nil || len(r.Reflections) == 0 {
 		return nil
 	}
@@ -143,11 +158,17 @@ func (r Report) Predict(n int) []uint16 {
 		seen[f.Seen.Port()] = true
 	}
 	var all []uint16
-	port := r.Reflections[0].Seen.Port()
-	for range n + mostSkipped*len(r.Reflections) {
-		if port += uint16(*r.Step); port >= 1024 && !seen[port] && len(all) < n {
+	take := func(port uint16, most int) {
+		if port >= 1024 && !seen[port] && len(all) < most {
 			all = append(all, port)
 		}
+	}
+	first, step := r.Reflections[0].Seen.Port(), uint16(*r.Step)
+	for i := range uint16(before) {
+		take(first-(i+1)*step, before)
+	}
+	for i := range uint16(n + mostSkipped*len(r.Reflections)) {
+		take(first+(i+1)*step, n)
 	}
 	return all
 }

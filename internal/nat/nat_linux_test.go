@@ -23,7 +23,7 @@ func TestKernelNATs(t *testing.T) {
 			router.Masquerade(t, tt.nat)
 			stop := serve(t, outside.ListenPacket, four)
 			defer stop()
-			r := discover(t, inside.ListenPacket, "192.168.1.2", four[0])
+			r := discover(t, inside.ListenPacket, "192.168.1.2", four[0], nil)
 			if r.Mapping != tt.mapping || r.Filtering != AddressPortDependent || *r.PortKept != tt.kept || r.Hairpin == nil || *r.Hairpin {
 				t.Errorf("mapping %v, filtering %v, port kept %v, remarks %q, %+v", r.Mapping, r.Filtering, *r.PortKept, r.Remarks, r.Reflections)
 			}

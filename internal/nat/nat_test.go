@@ -39,7 +39,7 @@ func TestResponder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, ok := r.Answer(req, tt.via, from)
+		a, ok := r.Answer(req, tt.via, from, false)
 		if !ok || a.Via != tt.want || len(a.Message) > len(req) {
 			t.Errorf("change %d at %d: %+v, %v", tt.change, tt.via, a, ok)
 			continue
@@ -57,7 +57,7 @@ func TestResponder(t *testing.T) {
 	}
 	one := &Responder{Sockets: four[:2]}
 	req, _ := request([12]byte{1}, changeAddress)
-	if a, ok := one.Answer(req, 0, from); ok {
+	if a, ok := one.Answer(req, 0, from, false); ok {
 		t.Errorf("a server with one address answers from another: %+v", a)
 	}
 }
@@ -68,7 +68,7 @@ func TestResponderDoesNotAmplify(t *testing.T) {
 	m.Add(stun.AttrChangeRequest, []byte{0, 0, 0, changePort})
 	m.Encode()
 	r := &Responder{Sockets: four}
-	a, ok := r.Answer(m.Raw, 0, netip.MustParseAddrPort("203.0.113.5:6000"))
+	a, ok := r.Answer(m.Raw, 0, netip.MustParseAddrPort("203.0.113.5:6000"), true)
 	if !ok || len(a.Message) > len(m.Raw) {
 		t.Errorf("%d bytes for %d", len(a.Message), len(m.Raw))
 	}
@@ -80,9 +80,9 @@ func TestResponderIgnores(t *testing.T) {
 	r := &Responder{Sockets: four}
 	from := netip.MustParseAddrPort("203.0.113.5:6000")
 	req, _ := request([12]byte{1}, 0)
-	a, _ := r.Answer(req, 0, from)
+	a, _ := r.Answer(req, 0, from, false)
 	for _, b := range [][]byte{nil, []byte("hello"), a.Message, req[:19], req[:len(req)-1]} {
-		if got, ok := r.Answer(b, 0, from); ok {
+		if got, ok := r.Answer(b, 0, from, true); ok {
 			t.Errorf("% x: %+v", b, got)
 		}
 	}
@@ -150,11 +150,14 @@ func TestStep(t *testing.T) {
 		r.Reflections = append(r.Reflections, Reflection{Seen: at})
 	}
 	// 64256 was skipped; after 65280 the numbers start again, below 1024 none is mapped.
-	if got, want := r.Predict(3), []uint16{64256, 65024, 65280}; !slices.Equal(got, want) {
+	if got, want := r.Predict(0, 3), []uint16{64256, 65024, 65280}; !slices.Equal(got, want) {
 		t.Errorf("Predict: %v, want %v", got, want)
 	}
-	if got := r.Predict(5); !slices.Equal(got[3:], []uint16{1024, 1280}) {
+	if got := r.Predict(0, 5); !slices.Equal(got[3:], []uint16{1024, 1280}) {
 		t.Errorf("Predict over the end: %v", got)
+	}
+	if got, want := r.Predict(2, 4), []uint16{63744, 63488, 64256, 65024}; !slices.Equal(got, want) {
+		t.Errorf("Predict around: %v, want %v", got, want)
 	}
 }
 
@@ -183,8 +186,8 @@ func serve(t *testing.T, listen func(context.Context, string, string) (net.Packe
 				if err != nil {
 					continue
 				}
-				if a, ok := r.Answer(b[:n], i, from.(*net.UDPAddr).AddrPort()); ok {
-					conns[a.Via].WriteTo(a.Message, from)
+				if a, ok := r.Answer(b[:n], i, from.(*net.UDPAddr).AddrPort(), true); ok {
+					conns[a.Via].WriteTo(a.Message, net.UDPAddrFromAddrPort(a.To))
 				}
 			}
 		}()
@@ -200,7 +203,7 @@ func serve(t *testing.T, listen func(context.Context, string, string) (net.Packe
 }
 
 // discover runs all tests from two sockets.
-func discover(t *testing.T, listen func(context.Context, string, string) (net.PacketConn, error), own string, server netip.AddrPort) Report {
+func discover(t *testing.T, listen func(context.Context, string, string) (net.PacketConn, error), own string, server netip.AddrPort, mapped func(Report)) Report {
 	t.Helper()
 	var sockets [2]*Exchange
 	for i := range sockets {
@@ -212,7 +215,7 @@ func discover(t *testing.T, listen func(context.Context, string, string) (net.Pa
 		sockets[i], over = Listen(c)
 		defer func() { c.Close(); <-over }()
 	}
-	r, err := Discover(t.Context(), sockets[0], sockets[1], []netip.Addr{netip.MustParseAddr(own)}, Server{At: server})
+	r, err := Discover(t.Context(), sockets[0], sockets[1], []netip.Addr{netip.MustParseAddr(own)}, Server{At: server}, mapped)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +230,16 @@ func TestNoNAT(t *testing.T) {
 		host := network.Host(link, link, "192.0.2.99")
 		stop := serve(t, server.ListenPacket, four)
 		defer stop()
-		r := discover(t, host.ListenPacket, "192.0.2.99", four[0])
+		start, early := time.Now(), Report{}
+		r := discover(t, host.ListenPacket, "192.0.2.99", four[0], func(r Report) {
+			early = r
+			if took := time.Since(start); took != 60*time.Millisecond {
+				t.Errorf("the mapping is told after %v, want three round trips", took)
+			}
+		})
+		if early.Mapping != NoNAT || early.Filtering != Unknown || len(early.Reflections) != 3 {
+			t.Errorf("told of the mapping: %+v", early)
+		}
 		if r.Mapping != NoNAT || r.Filtering != EndpointIndependent || !*r.PortKept || *r.RTT != 20*time.Millisecond || r.Old() != "Open Internet" || len(r.Remarks) != 0 {
 			t.Errorf("%+v", r)
 		}
@@ -241,12 +253,12 @@ func TestLossAndSilence(t *testing.T) {
 		server := network.Host(testnet.Link{Loss: testnet.At(0, 2, 4)}, testnet.Link{}, "192.0.2.10", "192.0.2.11")
 		host := network.Host(testnet.Link{}, testnet.Link{}, "192.0.2.99")
 		stop := serve(t, server.ListenPacket, four)
-		if r := discover(t, host.ListenPacket, "192.0.2.99", four[0]); r.Mapping != NoNAT || r.Filtering != EndpointIndependent {
+		if r := discover(t, host.ListenPacket, "192.0.2.99", four[0], nil); r.Mapping != NoNAT || r.Filtering != EndpointIndependent {
 			t.Errorf("%+v", r)
 		}
 		stop()
 		start := time.Now()
-		if r := discover(t, host.ListenPacket, "192.0.2.99", four[0]); r.Mapping != Blocked || r.Reflexive.IsValid() || time.Since(start) > 2*time.Second {
+		if r := discover(t, host.ListenPacket, "192.0.2.99", four[0], nil); r.Mapping != Blocked || r.Reflexive.IsValid() || time.Since(start) > 2*time.Second {
 			t.Errorf("after %v: %+v", time.Since(start), r)
 		}
 	})
@@ -265,7 +277,7 @@ func FuzzAnswer(f *testing.F) {
 	from := netip.MustParseAddrPort("203.0.113.5:6000")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := &Responder{Sockets: four}
-		if a, ok := r.Answer(b, 0, from); ok && a.Changed && len(a.Message) > len(b) {
+		if a, ok := r.Answer(b, 0, from, false); ok && len(a.Message) > len(b) {
 			t.Fatalf("%d bytes for %d", len(a.Message), len(b))
 		}
 		if m, err := parse(b); err == nil {

@@ -2,12 +2,11 @@ package nat
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
+	"sync"
 	"time"
 )
 
@@ -15,12 +14,27 @@ import (
 // killed. It is renewed at half.
 const mappingLife = 120 * time.Second
 
+// The protocols by which a router can be asked to map a port, in the order of
+// preference.
+const (
+	PCP    = "PCP"      // RFC 6887
+	NATPMP = "NAT-PMP"  // RFC 6886
+	UPnP   = "UPnP IGD" // UPnP Forum, WANIPConnection and WANPPPConnection
+)
+
+// PortProtocols are all of them.
+func PortProtocols() []string { return []string{PCP, NATPMP, UPnP} }
+
 // A PortMapping is a port that a router maps to us.
 type PortMapping struct {
-	Protocol string         // "PCP" or "NAT-PMP"
+	Protocol string         // PCP, NATPMP or UPnP
 	External netip.AddrPort // as the router says
-	Lifetime time.Duration
-	Took     time.Duration // until it was granted
+	Lifetime time.Duration  // 0: until it is removed
+	Took     time.Duration  // until it was granted
+	// Reachable says whether somebody outside reached us at it; nil if nobody
+	// could try, and Why says why not.
+	Reachable *bool
+	Why       string
 }
 
 // Doubt says why the mapping may lead nowhere, given our address as a server
@@ -41,73 +55,133 @@ func (m PortMapping) Doubt(reflexive netip.Addr) string {
 // carrier is the address space between carriers and their customers: RFC 6598.
 var carrier = netip.MustParsePrefix("100.64.0.0/10")
 
-// A Mapper asks a router by PCP (RFC 6887) or NAT-PMP (RFC 6886) to map a UDP
-// port to this host.
-type Mapper struct {
-	Router netip.Addr     // the gateway
-	Local  netip.AddrPort // where the port is to lead
-	// ListenPacket opens the socket that the router is asked from; nil means that
-	// of net.ListenConfig.
-	ListenPacket func(ctx context.Context, network, address string) (net.PacketConn, error)
+// A Step is one question to a router, and what became of it.
+type Step struct {
+	Protocol string
+	Asked    string
+	Answer   string
+	Took     time.Duration
+}
 
-	conn     net.PacketConn
-	nonce    [12]byte
-	protocol byte // version in use
-	external uint16
+// A Mapper asks a router to map a UDP port to this host.
+type Mapper struct {
+	Router    netip.Addr     // the gateway
+	Local     netip.AddrPort // where the port is to lead
+	Protocols []string       // to try; nil means PortProtocols
+	// ListenPacket and Dial open the sockets that the router is asked from; nil
+	// means those of package net.
+	ListenPacket func(ctx context.Context, network, address string) (net.PacketConn, error)
+	Dial         func(ctx context.Context, network, address string) (net.Conn, error)
+	// Prove has somebody outside send to a mapping before it is believed: see
+	// Prove of this package. Nil believes all.
+	Prove func(context.Context, PortMapping) (reachable *bool, why string)
+	Trace func(Step) // told of every question; may be nil
+}
+
+// An asker asks the router in one protocol. It is used by one goroutine.
+type asker interface {
+	// find looks whether the router speaks the protocol, where that changes
+	// nothing at the router.
+	find(context.Context) error
+	// obtain gets a mapping, or renews it.
+	obtain(context.Context) (PortMapping, error)
+	// remove takes it away, also one whose grant did not come; it takes 2 s at most.
+	remove() error
+	close()
 }
 
 // Run gets a mapping, calls granted for it and whenever another address or port
-// is given, renews it, and removes it when ctx ends. It fails if the router does
-// not grant one within 3 s. Removing takes at most 1 s.
+// is given, renews it, and removes it when ctx ends. It fails if the router
+// grants none that leads to us, within 8 s.
 func (m *Mapper) Run(ctx context.Context, granted func(PortMapping)) error {
-	listen := m.ListenPacket
-	if listen == nil {
-		listen = new(net.ListenConfig).ListenPacket
-	}
-	c, err := listen(ctx, "udp", netip.AddrPortFrom(m.Local.Addr(), 0).String())
-	if err != nil {
-		return fmt.Errorf("nat: open a socket to ask the router: %w", err)
-	}
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })()
-	m.conn, m.protocol = c, 2
-	rand.Read(m.nonce[:]) // never fails: crypto/rand
-	start := time.Now()
-	p, err := m.first(ctx)
-	if ctx.Err() != nil {
-		return m.remove() // the grant may be on its way
-	}
+	askers, err := m.askers(ctx)
+	defer func() {
+		for _, a := range askers {
+			a.close()
+		}
+	}()
 	if err != nil {
 		return err
 	}
-	p.Took = time.Since(start)
-	granted(p)
-	err = m.hold(ctx, p, granted)
-	return errors.Join(err, m.remove())
+	// All look for the router at once; it is asked for a mapping one after the other.
+	found := make([]chan error, len(askers))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	for i, a := range askers {
+		found[i] = make(chan error, 1)
+		wg.Go(func() { found[i] <- a.find(looking) })
+	}
+	var faults []error
+	for i, a := range askers {
+		if err := <-found[i]; err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		held, err := m.try(ctx, a, granted)
+		if held || ctx.Err() != nil {
+			return err
+		}
+		faults = append(faults, err)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return errors.Join(faults...)
 }
 
-// first asks by PCP, and by NAT-PMP if the router does not speak that.
-func (m *Mapper) first(ctx context.Context) (PortMapping, error) {
-	p, err := m.obtain(ctx)
-	if err == nil || ctx.Err() != nil {
-		return p, err
+// try asks in one protocol; held says that a mapping was granted and believed.
+func (m *Mapper) try(ctx context.Context, a asker, granted func(PortMapping)) (held bool, err error) {
+	start := time.Now()
+	p, err := a.obtain(ctx)
+	if ctx.Err() != nil {
+		return false, a.remove() // the grant may be on its way
 	}
-	m.protocol = 0
-	q, second := m.obtain(ctx)
-	if second == nil {
-		return q, nil
+	if err != nil {
+		return false, err
 	}
-	if errors.Is(second, ErrNoAnswer) {
-		return p, err
+	p.Took = time.Since(start)
+	if m.prove(ctx, &p); p.Reachable != nil && !*p.Reachable && ctx.Err() == nil {
+		return false, &UnreachableError{p, a.remove()}
 	}
-	return q, second
+	if ctx.Err() == nil {
+		granted(p)
+		err = m.hold(ctx, a, p, granted)
+	}
+	return true, errors.Join(err, a.remove())
+}
+
+// An UnreachableError says that a router granted a mapping that leads nowhere.
+type UnreachableError struct {
+	Mapping PortMapping
+	Rest    error // why it could not be removed; nil if it is
+}
+
+func (e *UnreachableError) Unwrap() error { return e.Rest }
+
+func (e *UnreachableError) Error() string {
+	s := fmt.Sprintf("nat: %s granted %v, but nothing that is sent there arrives", e.Mapping.Protocol, e.Mapping.External)
+	if e.Rest != nil {
+		s += ": " + e.Rest.Error()
+	}
+	return s
+}
+
+func (m *Mapper) prove(ctx context.Context, p *PortMapping) {
+	if m.Prove != nil {
+		p.Reachable, p.Why = m.Prove(ctx, *p)
+	}
 }
 
 // hold renews the mapping at half its life until ctx ends.
-func (m *Mapper) hold(ctx context.Context, p PortMapping, granted func(PortMapping)) error {
+func (m *Mapper) hold(ctx context.Context, a asker, p PortMapping, granted func(PortMapping)) error {
 	for {
-		// A router may grant seconds or years; both are bounded.
-		life := min(max(p.Lifetime, 4*time.Second), mappingLife)
+		// A router may grant seconds, years or for ever; all are bounded.
+		life := mappingLife
+		if p.Lifetime > 0 {
+			life = min(max(p.Lifetime, 4*time.Second), mappingLife)
+		}
 		timer := time.NewTimer(life / 2)
 		select {
 		case <-ctx.Done():
@@ -115,7 +189,7 @@ func (m *Mapper) hold(ctx context.Context, p PortMapping, granted func(PortMappi
 			return nil
 		case <-timer.C:
 		}
-		next, err := m.obtain(ctx)
+		next, err := a.obtain(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -123,124 +197,77 @@ func (m *Mapper) hold(ctx context.Context, p PortMapping, granted func(PortMappi
 			return fmt.Errorf("nat: renew the mapping of port %d: %w", p.External.Port(), err)
 		}
 		if next.External != p.External {
+			m.prove(ctx, &next)
 			granted(next)
 		}
 		p = next
 	}
 }
 
-// obtain asks once for a mapping.
-func (m *Mapper) obtain(ctx context.Context) (PortMapping, error) {
-	g, err := m.mapPort(ctx, mappingLife)
-	if err != nil {
-		return PortMapping{}, err
+// askers makes those that are to be tried, with their sockets.
+func (m *Mapper) askers(ctx context.Context) ([]asker, error) {
+	listen := m.ListenPacket
+	if listen == nil {
+		listen = new(net.ListenConfig).ListenPacket
 	}
-	p := PortMapping{Protocol: "PCP", External: g.external, Lifetime: g.lifetime}
-	if m.protocol == 0 {
-		p.Protocol = "NAT-PMP"
-		addr, err := m.outside(ctx)
+	dial := m.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	protocols := m.Protocols
+	if protocols == nil {
+		protocols = PortProtocols()
+	}
+	var all []asker
+	for _, p := range protocols {
+		if p == UPnP && !m.Router.Is4() {
+			continue // IGD is of IPv4
+		}
+		c, err := listen(ctx, "udp", netip.AddrPortFrom(m.Local.Addr(), 0).String())
 		if err != nil {
-			return PortMapping{}, err
+			return all, fmt.Errorf("nat: open a socket to ask the router: %w", err)
 		}
-		p.External = netip.AddrPortFrom(addr, g.external.Port())
+		switch q := newQuestions(ctx, c, m.Router, p, m.Trace); p {
+		case PCP, NATPMP:
+			all = append(all, newDatagramAsker(q, m.Local))
+		case UPnP:
+			all = append(all, newIGD(q, m.Local, dial))
+		default:
+			c.Close()
+			return all, fmt.Errorf("nat: unknown protocol %q", p)
+		}
 	}
-	m.external = p.External.Port()
-	return p, nil
+	return all, nil
 }
 
-// mapPort asks for a mapping in the protocol in use.
-func (m *Mapper) mapPort(ctx context.Context, life time.Duration) (grant, error) {
-	request := appendPMP(nil, m.Local.Port(), m.wanted(life), life)
-	if m.protocol == 2 {
-		request = appendPCP(nil, m.Local.Addr(), m.nonce, m.Local.Port(), m.wanted(life), life)
-	}
-	var g grant
-	err := m.ask(ctx, request, func(b []byte) (bool, error) {
-		got, err := parseGrant(b)
-		switch {
-		case err != nil:
-			return false, nil // of something else
-		case got.result != 0:
-			return true, refusal(got.version, got.result)
-		case got.version != m.protocol || got.internal != m.Local.Port() || got.version == 2 && got.nonce != m.nonce:
-			return false, nil // the answer to another question
-		case life == 0 && got.lifetime != 0:
-			return false, nil // the answer to a renewal that was under way
-		}
-		g = got
-		return true, nil
-	})
-	return g, err
+// questions are a socket from which the router is asked. Only what comes from
+// the router counts.
+type questions struct {
+	conn     net.PacketConn
+	router   netip.Addr
+	protocol string
+	trace    func(Step)
+	stop     func() bool
 }
 
-// wanted is the outside port to ask for: that of before, or our own. NAT-PMP
-// wants 0 in a removal.
-func (m *Mapper) wanted(life time.Duration) uint16 {
-	switch {
-	case life == 0:
-		return 0
-	case m.external != 0:
-		return m.external
+func newQuestions(ctx context.Context, c net.PacketConn, router netip.Addr, protocol string, trace func(Step)) *questions {
+	if trace == nil {
+		trace = func(Step) {}
 	}
-	return m.Local.Port()
+	q := &questions{conn: c, router: router, protocol: protocol, trace: trace}
+	q.stop = context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
+	return q
 }
 
-func (m *Mapper) outside(ctx context.Context) (netip.Addr, error) {
-	var addr netip.Addr
-	err := m.ask(ctx, appendPMPAddress(nil), func(b []byte) (bool, error) {
-		if len(b) < 2 || b[1] != 0x80 {
-			return false, nil
-		}
-		var err error
-		addr, err = parsePMPAddress(b)
-		return true, err
-	})
-	return addr, err
+func (q *questions) close() {
+	q.stop()
+	q.conn.Close()
 }
 
-// remove takes the mapping away. That it was not confirmed is an error: the
-// mapping then stays until its life is over.
-func (m *Mapper) remove() error {
-	m.conn.SetReadDeadline(time.Time{})
-	if _, err := m.mapPort(context.Background(), 0); err != nil {
-		return fmt.Errorf("nat: remove the mapping of port %d, it ends by itself within %v: %w", m.external, mappingLife, err)
+// told traces a question with its answer, or the error.
+func (q *questions) told(start time.Time, asked, answer string, err error) {
+	if err != nil {
+		answer = err.Error()
 	}
-	return nil
-}
-
-// ask sends a request at 0, 250 and 500 ms until take has the answer, 1 s at
-// most. Only datagrams from the router count.
-func (m *Mapper) ask(ctx context.Context, request []byte, take func([]byte) (bool, error)) error {
-	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(m.Router, routerPort))
-	b := make([]byte, 1100) // the longest of PCP: RFC 6887, section 7
-	start := time.Now()
-	for _, until := range []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second} {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if _, err := m.conn.WriteTo(request, to); err != nil {
-			return fmt.Errorf("nat: ask the router %v: %w", m.Router, err)
-		}
-		m.conn.SetReadDeadline(start.Add(until))
-		for {
-			n, from, err := m.conn.ReadFrom(b)
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				break
-			}
-			if err != nil {
-				return fmt.Errorf("nat: ask the router %v: %w", m.Router, err)
-			}
-			u, ok := from.(*net.UDPAddr)
-			if !ok || u.AddrPort().Addr().Unmap() != m.Router {
-				continue
-			}
-			if done, err := take(b[:n]); done {
-				return err
-			}
-		}
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return fmt.Errorf("nat: the router %v: %w", m.Router, ErrNoAnswer)
+	q.trace(Step{Protocol: q.protocol, Asked: asked, Answer: answer, Took: time.Since(start)})
 }

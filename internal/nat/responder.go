@@ -14,25 +14,37 @@ type Responder struct {
 	Sockets []netip.AddrPort
 }
 
+// LongestAnswer is the length of an answer with all that it may have.
+const LongestAnswer = requestSize
+
 // An Answer is a datagram to send from one of the sockets.
 type Answer struct {
-	Via     int // index of Sockets
+	Via     int            // index of Sockets
+	To      netip.AddrPort // whom the request came from, or another port of that address
 	Message []byte
-	Changed bool // the request asked for another socket than it came to
+	Changed bool // the request asked for another socket or port than it came by
 }
 
 // Answer makes the answer to a datagram that came from an address to the socket
 // via. It is false if there is none: for what is no Binding request, and for
-// one that asks for a socket that is not there. An answer from another socket
-// is never longer than the request, since its sender may be forged.
-func (r *Responder) Answer(datagram []byte, via int, from netip.AddrPort) (Answer, bool) {
+// one that asks for a socket that is not there, or for a port below 1024, where
+// no NAT maps to and services of others are.
+//
+// The sender may be forged, so an answer is not longer than the request, and has
+// as many attributes as fit; a plain one without an address would be of no use,
+// and is none. Only where mayGrow is true, a plain answer to a request that is
+// shorter than LongestAnswer is whole all the same.
+func (r *Responder) Answer(datagram []byte, via int, from netip.AddrPort, mayGrow bool) (Answer, bool) {
 	m, err := parse(datagram)
 	if err != nil || m.Type != stun.BindingRequest || via >= len(r.Sockets) {
 		return Answer{}, false
 	}
 	change := changeOf(m)
-	a := Answer{Via: r.socket(via, change), Changed: change != 0}
-	if a.Via < 0 {
+	a := Answer{Via: r.socket(via, change), To: from, Changed: change != 0}
+	if port, ok := responsePortOf(m); ok {
+		a.To, a.Changed = netip.AddrPortFrom(from.Addr(), port), true
+	}
+	if a.Via < 0 || a.To.Port() < 1024 && a.To != from {
 		return Answer{}, false
 	}
 	setters := []stun.Setter{
@@ -46,12 +58,16 @@ func (r *Responder) Answer(datagram []byte, via int, from netip.AddrPort) (Answe
 		o := r.Sockets[other]
 		setters = append(setters, &stun.OtherAddress{IP: o.Addr().AsSlice(), Port: int(o.Port())})
 	}
-	for n := len(setters); n >= 2; n-- {
+	least := 3 // with the address
+	if a.Changed {
+		least, mayGrow = 2, false
+	}
+	for n := len(setters); n >= least; n-- {
 		answer, err := stun.Build(setters[:n]...)
 		if err != nil {
 			return Answer{}, false
 		}
-		if !a.Changed || len(answer.Raw) <= len(datagram) {
+		if mayGrow || len(answer.Raw) <= len(datagram) {
 			a.Message = answer.Raw
 			return a, true
 		}

@@ -9,17 +9,13 @@ import (
 // NewWaiter follows Go's timers, which a test's fake clock drives and which are
 // right to about a millisecond; Precise waits on the clock itself.
 type Waiter struct {
-	timer *time.Timer
+	timer *time.Timer // nil before the first wait: many who could wait never do
 	exact sleeper
 	spin  time.Duration // the last part, spent looking at the clock; 0 with timers only
 }
 
 // NewWaiter makes a Waiter that uses timers.
-func NewWaiter() *Waiter {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return &Waiter{timer: t}
-}
+func NewWaiter() *Waiter { return &Waiter{} }
 
 // Precise makes a Waiter that is right to a few microseconds while the machine
 // has a CPU to spare. Call it, and use it, on a goroutine that is locked to its
@@ -34,7 +30,9 @@ func Precise() *Waiter {
 
 // Close ends the use of w. Call it on the same goroutine as Precise.
 func (w *Waiter) Close() {
-	w.timer.Stop()
+	if w.timer != nil {
+		w.timer.Stop()
+	}
 	if w.spin > 0 {
 		w.exact.restore()
 	}
@@ -54,7 +52,11 @@ func (w *Waiter) Until(ctx context.Context, at time.Time) bool {
 		coarse = left - w.spin - 2*time.Millisecond
 	}
 	if coarse > 0 {
-		w.timer.Reset(coarse)
+		if w.timer == nil {
+			w.timer = time.NewTimer(coarse)
+		} else {
+			w.timer.Reset(coarse)
+		}
 		select {
 		case <-ctx.Done():
 			w.timer.Stop()

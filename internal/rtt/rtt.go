@@ -163,6 +163,13 @@ func (w *Watch) Interval() *result.Delay {
 	return d
 }
 
+// IdleDelay is what the idle path showed, nil without an answer.
+func (w *Watch) IdleDelay() *result.Delay {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.idle.Delay()
+}
+
 // Latency is all that was found, nil if nothing was.
 func (w *Watch) Latency() *result.Latency {
 	w.mu.Lock()

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 )
 
-// addrPort is a as an unmapped AddrPort, the zero one if it is not of an IP
+// AddrPort is a as an unmapped AddrPort, the zero one if it is not of an IP
 // network.
-func addrPort(a net.Addr) netip.AddrPort {
+func AddrPort(a net.Addr) netip.AddrPort {
 	if a == nil {
 		return netip.AddrPort{}
 	}

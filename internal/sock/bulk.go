@@ -21,9 +21,12 @@ func Bulk(c net.Conn) (BulkConn, error) {
 func SlowBulk(c net.Conn) BulkConn { return newPlainBulk(c) }
 
 // OnKernel reports whether c, a PacketConn or BulkConn, is a socket of the
-// system: then time is real, and exact waiting is worth its price.
+// system, or says that it stands on one: then time is real, exact waiting is worth
+// its price, and timers are late.
 func OnKernel(c any) bool {
 	switch c := c.(type) {
+	case interface{ OnKernel() bool }:
+		return c.OnKernel()
 	case *plainPackets:
 		return c.system && !c.slow
 	case *plainBulk:
@@ -57,6 +60,26 @@ func PeerClosed(c BulkConn) bool {
 	}
 	closed, err := p.peerClosed()
 	return closed && err == nil
+}
+
+// Await waits until there is something to read from c, so that its reader need
+// not keep room for it meanwhile. Where c cannot tell it returns at once.
+func Await(c PacketConn) error {
+	if a, ok := c.(interface{ await() error }); ok {
+		return a.await()
+	}
+	return nil
+}
+
+// ReadSome is c.ReadBatch that returns 0, without an error, when nothing has
+// come for a few milliseconds. Where c cannot tell it waits.
+func ReadSome(c PacketConn, ms []Message) (int, error) {
+	if r, ok := c.(interface {
+		readSome(ms []Message) (int, error)
+	}); ok {
+		return r.readSome(ms)
+	}
+	return c.ReadBatch(ms)
 }
 
 // Joins reports whether c may return trains of datagrams that the kernel

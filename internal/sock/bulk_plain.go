@@ -3,6 +3,7 @@ package sock
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -19,12 +20,16 @@ const (
 	largeRead  = 1 << 20
 	quickWrite = 2 * time.Millisecond
 	slowWrite  = 20 * time.Millisecond
+
+	mostVectors = 64 // blocks in one call
 )
 
 // plainBulk is the portable BulkConn: Write and Read of a net.Conn.
 type plainBulk struct {
 	conn net.Conn
 	tcp  *net.TCPConn // conn, if it is one
+
+	drain *drain // nil where the system has none
 
 	// The writer's.
 	most   int // bytes for one call, by how long the last ones took
@@ -36,7 +41,9 @@ type plainBulk struct {
 
 func newPlainBulk(c net.Conn) *plainBulk {
 	b := &plainBulk{conn: c, most: 64 << 10}
-	b.tcp, _ = c.(*net.TCPConn)
+	if tcp, ok := c.(*net.TCPConn); ok {
+		b.tcp, b.drain = tcp, newDrain(tcp)
+	}
 	return b
 }
 
@@ -62,8 +69,8 @@ func (b *plainBulk) writeRepeated(block []byte, want int) (int, error) {
 	if b.tcp == nil || want <= len(block) {
 		return b.conn.Write(block[:min(want, len(block))])
 	}
-	if b.vector == nil {
-		b.vector = make([][]byte, 0, 64)
+	if n := min(mostVectors, want/len(block)+1); cap(b.vector) < n {
+		b.vector = make([][]byte, 0, n)
 	}
 	b.vector = b.vector[:0]
 	for want > 0 && len(b.vector) < cap(b.vector) {
@@ -77,6 +84,16 @@ func (b *plainBulk) writeRepeated(block []byte, want int) (int, error) {
 }
 
 func (b *plainBulk) Discard(max int) (int, error) {
+	if b.drain != nil {
+		if max <= 0 {
+			return 0, nil
+		}
+		n, err := b.drain.discard(max)
+		if n == 0 && err == nil {
+			err = io.EOF
+		}
+		return n, err
+	}
 	if b.sink == nil {
 		b.sink = make([]byte, smallRead)
 	}
@@ -91,8 +108,8 @@ func (b *plainBulk) Write(p []byte) (int, error)        { return b.conn.Write(p)
 func (b *plainBulk) Read(p []byte) (int, error)         { return b.conn.Read(p) }
 func (b *plainBulk) SetReadDeadline(t time.Time) error  { return b.conn.SetReadDeadline(t) }
 func (b *plainBulk) SetWriteDeadline(t time.Time) error { return b.conn.SetWriteDeadline(t) }
-func (b *plainBulk) LocalAddrPort() netip.AddrPort      { return addrPort(b.conn.LocalAddr()) }
-func (b *plainBulk) RemoteAddrPort() netip.AddrPort     { return addrPort(b.conn.RemoteAddr()) }
+func (b *plainBulk) LocalAddrPort() netip.AddrPort      { return AddrPort(b.conn.LocalAddr()) }
+func (b *plainBulk) RemoteAddrPort() netip.AddrPort     { return AddrPort(b.conn.RemoteAddr()) }
 func (b *plainBulk) Technique() string                  { return "plain" }
 func (b *plainBulk) Close() error                       { return b.conn.Close() }
 

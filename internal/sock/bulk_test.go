@@ -122,6 +122,56 @@ func TestDiscard(t *testing.T) {
 	})
 }
 
+// TestDiscardAsksAnew: on a detached connection a call that has waited, briefly or for
+// good, takes nothing: how much its caller wanted was long ago.
+func TestDiscardAsksAnew(t *testing.T) {
+	x, y := tcpPair(t)
+	defer x.Close()
+	b, err := Bulk(y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if !Detached(b) {
+		t.Skip("no connection is detached here")
+	}
+	calls := make(chan int)
+	go func() {
+		defer close(calls)
+		for {
+			n, err := b.Discard(1 << 20)
+			if err != nil {
+				t.Error(err)
+			}
+			if n > 0 || err != nil {
+				return
+			}
+			calls <- n
+		}
+	}()
+	naps := 0
+	for asleep := false; !asleep; {
+		select {
+		case <-calls:
+			naps++
+		case <-time.After(500 * time.Millisecond):
+			asleep = true
+		}
+	}
+	if naps == 0 {
+		t.Error("the first call slept for good")
+	}
+	if _, err := x.Write(make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if _, asked := <-calls; !asked {
+		t.Error("a call took what came while it slept")
+	}
+	if _, asked := <-calls; asked {
+		t.Error("the next call took nothing")
+	}
+}
+
 func TestBulkDeadline(t *testing.T) {
 	bulkForms(t, func(t *testing.T, a, b BulkConn) {
 		a.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
@@ -131,7 +181,10 @@ func TestBulkDeadline(t *testing.T) {
 		a.SetReadDeadline(time.Time{})
 		read, write := make(chan error, 1), make(chan error, 1)
 		go func() {
-			_, err := a.Discard(1)
+			var err error
+			for err == nil { // it may have waited in vain
+				_, err = a.Discard(1)
+			}
 			read <- err
 		}()
 		go func() { // until the buffers are full
@@ -182,7 +235,7 @@ func TestBulkClose(t *testing.T) {
 
 func TestBulkAddresses(t *testing.T) {
 	x, y := tcpPair(t)
-	local, remote := addrPort(x.LocalAddr()), addrPort(x.RemoteAddr())
+	local, remote := AddrPort(x.LocalAddr()), AddrPort(x.RemoteAddr())
 	a, err := Bulk(x)
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package sock
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,9 @@ const (
 	// joinedRoom holds any train; a smaller buffer is for headers.
 	joinedRoom = 1 << 16
 )
+
+// errIdle says that nothing has come for a while.
+var errIdle = errors.New("nothing has come")
 
 // catch is the receiving half of a packetSocket: recvmmsg of datagrams, or of
 // trains that the kernel has joined (GRO, UDP_GRO, Linux 5.0).
@@ -51,7 +55,13 @@ func (c *catch) init(fd int, o PacketOptions) {
 }
 
 // ReadBatch implements PacketConn.
-func (p *packetSocket) ReadBatch(ms []Message) (int, error) {
+func (p *packetSocket) ReadBatch(ms []Message) (int, error) { return p.read(ms, p.pause) }
+
+// readSome is ReadBatch that gives up when it would have to wait for good.
+func (p *packetSocket) readSome(ms []Message) (int, error) { return p.read(ms, p.napOnly) }
+
+// read reads a batch. pause waits for one; its error, or errIdle, ends that.
+func (p *packetSocket) read(ms []Message, pause func() error) (int, error) {
 	if len(ms) == 0 {
 		return 0, nil
 	}
@@ -68,7 +78,9 @@ func (p *packetSocket) ReadBatch(ms []Message) (int, error) {
 			p.in.empty = 0
 			return n, nil
 		case unix.EAGAIN:
-			if err := p.pause(); err != nil {
+			if err := pause(); err == errIdle {
+				return 0, nil
+			} else if err != nil {
 				return 0, err
 			}
 		case unix.EINTR:
@@ -84,6 +96,29 @@ func (p *packetSocket) pause() error {
 		return p.rest(&p.in, udpNap, udpNaps)
 	}
 	return p.wait(&p.in)
+}
+
+// napOnly is pause as far as it is a nap.
+func (p *packetSocket) napOnly() error {
+	if !p.catch.naps || p.in.empty >= udpNaps {
+		for i := range p.catch.iov {
+			p.catch.iov[i].Base = nil // it would keep the caller's room
+		}
+		return errIdle
+	}
+	return p.rest(&p.in, udpNap, udpNaps)
+}
+
+// await waits until there is something to read, or an error to be told.
+func (p *packetSocket) await() error {
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
+	if err := p.check(&p.in); err != nil {
+		return err
+	}
+	err := p.wait(&p.in)
+	p.in.empty = 0
+	return err
 }
 
 // gather fills ms with what has come already. MSG_TRUNC tells the length of

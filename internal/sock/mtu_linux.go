@@ -3,6 +3,7 @@ package sock
 import (
 	"net"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,12 +16,23 @@ func PathMTU(to netip.AddrPort) (mtu int, ok bool) {
 		return 0, false
 	}
 	defer c.Close()
-	rc, err := c.SyscallConn()
+	return ConnMTU(c)
+}
+
+// ConnMTU is PathMTU for a connection, such as one of UDP on which nothing is
+// sent.
+func ConnMTU(c net.Conn) (mtu int, ok bool) {
+	sc, ok := c.(syscall.Conn)
+	at, isUDP := c.RemoteAddr().(*net.UDPAddr)
+	if !ok || !isUDP {
+		return 0, false
+	}
+	rc, err := sc.SyscallConn()
 	if err != nil {
 		return 0, false
 	}
 	level, option := unix.IPPROTO_IP, unix.IP_MTU
-	if !to.Addr().Unmap().Is4() {
+	if !at.AddrPort().Addr().Unmap().Is4() {
 		level, option = unix.IPPROTO_IPV6, unix.IPV6_MTU
 	}
 	cerr := rc.Control(func(fd uintptr) { mtu, err = unix.GetsockoptInt(int(fd), level, option) })

@@ -29,14 +29,8 @@ func (o PacketOptions) apply(network string, fd int) error {
 	if o.Fragment {
 		discover = unix.IP_PMTUDISC_DONT
 	}
-	// An IPv6 socket that also carries IPv4 has both settings.
-	err4 := setOption(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, discover)
-	if v6 {
-		err4 = setOption(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, discover)
-		_ = setOption(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, discover) // v6 only: nothing to set
-	}
-	if err4 != nil {
-		return fmt.Errorf("forbid fragments: %w", err4)
+	if err := setFragments(network, fd, discover); err != nil {
+		return fmt.Errorf("forbid fragments: %w", err)
 	}
 	if o.Refusals { // without it a closed port looks like silence
 		_ = setOption(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
@@ -55,6 +49,20 @@ func (o PacketOptions) apply(network string, fd int) error {
 		return fmt.Errorf("traffic class %#x: %w", o.TrafficClass, err)
 	}
 	return nil
+}
+
+// setFragments says what becomes of datagrams that exceed the path MTU. An IPv6
+// socket that also carries IPv4 has both settings.
+func setFragments(network string, fd, discover int) error {
+	err := setOption(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, discover)
+	if network == "udp6" { // without IPv4 there is nothing to set for it
+		err = setOption(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, discover)
+	}
+	return err
+}
+
+func forbidFragments(network string, fd int) error {
+	return setFragments(network, fd, unix.IP_PMTUDISC_DO)
 }
 
 // resize asks for a buffer beyond the system's limit, which needs CAP_NET_ADMIN,

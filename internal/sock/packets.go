@@ -9,9 +9,11 @@ import (
 // Packets is the portable form of a PacketConn over anything: one system call,
 // or one call of c, for each datagram.
 func Packets(c net.PacketConn) PacketConn {
-	p := &plainPackets{conn: c, local: addrPort(c.LocalAddr())}
+	p := &plainPackets{conn: c, local: AddrPort(c.LocalAddr())}
 	p.quick, _ = c.(addrPorts)
-	_, p.system = c.(*net.UDPConn)
+	if udp, ok := c.(*net.UDPConn); ok {
+		p.system, p.front = true, newFront(udp)
+	}
 	return p
 }
 
@@ -24,6 +26,7 @@ type addrPorts interface {
 type plainPackets struct {
 	conn   net.PacketConn
 	quick  addrPorts // conn, if it has these calls
+	front  *front    // nil where the system has none
 	system bool      // conn is a socket of the system
 	slow   bool      // little passes: see ListenSlow
 	local  netip.AddrPort
@@ -38,6 +41,14 @@ func (p *plainPackets) ReadBatch(ms []Message) (int, error) {
 		return 0, nil
 	}
 	m := &ms[0]
+	if p.front != nil {
+		n, from, err := p.front.read(m.Data)
+		if err != nil {
+			return 0, err
+		}
+		m.Len, m.Segment, m.From, m.At = n, 0, from, time.Time{}
+		return 1, nil
+	}
 	// A short buffer would hide the datagram's length, and is an error on Windows.
 	buf := m.Data
 	if len(buf) < MaxDatagram {
@@ -66,7 +77,7 @@ func (p *plainPackets) read(buf []byte) (int, netip.AddrPort, error) {
 	if err != nil {
 		return 0, netip.AddrPort{}, err
 	}
-	return n, addrPort(from), nil
+	return n, AddrPort(from), nil
 }
 
 func (p *plainPackets) WriteTrain(buf []byte, size int, to netip.AddrPort) (n int, err error) {

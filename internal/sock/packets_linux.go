@@ -42,7 +42,7 @@ func detachPackets(c *net.UDPConn, o PacketOptions) (PacketConn, error) {
 		packetSockets.Add(-1)
 		return nil, nil
 	}
-	p := &packetSocket{local: addrPort(c.LocalAddr())}
+	p := &packetSocket{local: AddrPort(c.LocalAddr())}
 	var err error
 	if p.descriptor, err = detach(c); err != nil {
 		packetSockets.Add(-1)

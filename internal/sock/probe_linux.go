@@ -87,24 +87,13 @@ func Probes(c *net.UDPConn, join bool) (*ProbeSocket, error) {
 	return p, nil
 }
 
-// init asks for all that an Arrival tells. On a socket of both families each
-// option is needed once for IPv4 and once for IPv6; on one of IPv4 those of IPv6
-// do not exist.
+// init asks for all that an Arrival tells.
 func (p *ProbeSocket) init(join bool) error {
 	return p.socket.with(func(fd int) error {
-		var v4, v6 error
-		for _, option := range []int{unix.IP_RECVTTL, unix.IP_RECVTOS, unix.IP_PKTINFO} {
-			if err := setOption(fd, unix.IPPROTO_IP, option, 1); err != nil {
-				v4 = err
-			}
-		}
-		for _, option := range []int{unix.IPV6_RECVHOPLIMIT, unix.IPV6_RECVTCLASS, unix.IPV6_RECVPKTINFO} {
-			if err := setOption(fd, unix.IPPROTO_IPV6, option, 1); err != nil {
-				v6 = err
-			}
-		}
-		if v4 != nil && v6 != nil {
-			return v4
+		err := askEither(fd, []int{unix.IP_RECVTTL, unix.IP_RECVTOS, unix.IP_PKTINFO},
+			[]int{unix.IPV6_RECVHOPLIMIT, unix.IPV6_RECVTCLASS, unix.IPV6_RECVPKTINFO})
+		if err != nil {
+			return err
 		}
 		p.joins = join && p.socket.catch.gro
 		if !join && p.socket.catch.gro {

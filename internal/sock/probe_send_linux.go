@@ -130,18 +130,11 @@ func (p *ProbeSocket) load(i int, d *Departure) bool {
 	v.iov[i].Base = unsafe.SliceData(d.Data)
 	v.iov[i].SetLen(len(d.Data))
 	oob := v.oob[i*v.room:][:0:v.room]
-	// What the socket does anyway need not be said: that costs a tenth of a send.
-	class := uint32(d.Class)
-	switch {
-	case class == 0:
-	case d.To.Addr().Unmap().Is4():
-		oob = appendNumber(oob, unix.IPPROTO_IP, unix.IP_TOS, class)
-	default:
-		oob = appendNumber(oob, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, class)
+	from := d.From
+	if from == p.socket.local.Addr() {
+		from = netip.Addr{}
 	}
-	if d.From.IsValid() && d.From != p.socket.local.Addr() && !d.From.IsMulticast() {
-		oob = appendSource(oob, d.From, p.socket.v6)
-	}
+	oob = AppendControl(oob, d.To.Addr(), from, d.Class, p.socket.v6)
 	if d.Segment > 0 {
 		oob = appendHeader(oob, unix.SOL_UDP, unix.UDP_SEGMENT, 2)
 		oob = pad(binary.NativeEndian.AppendUint16(oob, uint16(d.Segment)))
@@ -151,43 +144,4 @@ func (p *ProbeSocket) load(i int, d *Departure) bool {
 	}
 	h.SetControllen(len(oob))
 	return true
-}
-
-// appendSource names the address to send from.
-func appendSource(oob []byte, from netip.Addr, v6 bool) []byte {
-	if !v6 {
-		a := from.Unmap().As4()
-		oob = appendHeader(oob, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo)
-		oob = append(oob, 0, 0, 0, 0)
-		oob = append(oob, a[:]...) // ipi_spec_dst
-		return pad(append(oob, 0, 0, 0, 0))
-	}
-	a := from.As16()
-	oob = appendHeader(oob, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo)
-	oob = append(oob, a[:]...)
-	return pad(append(oob, 0, 0, 0, 0)) // any interface
-}
-
-// appendNumber appends a control message that is one int.
-func appendNumber(oob []byte, level, kind int, n uint32) []byte {
-	return pad(binary.NativeEndian.AppendUint32(appendHeader(oob, level, kind, 4), n))
-}
-
-// appendHeader appends the header of a control message with n bytes of data.
-func appendHeader(oob []byte, level, kind, n int) []byte {
-	if unix.SizeofPtr == 8 {
-		oob = binary.NativeEndian.AppendUint64(oob, uint64(unix.CmsgLen(n)))
-	} else {
-		oob = binary.NativeEndian.AppendUint32(oob, uint32(unix.CmsgLen(n)))
-	}
-	oob = binary.NativeEndian.AppendUint32(oob, uint32(level))
-	return binary.NativeEndian.AppendUint32(oob, uint32(kind))
-}
-
-// pad fills up to where the next control message begins.
-func pad(oob []byte) []byte {
-	for len(oob)%unix.SizeofPtr != 0 {
-		oob = append(oob, 0)
-	}
-	return oob
 }

@@ -30,7 +30,7 @@ func awaitStamps() {
 	if err != nil {
 		return
 	}
-	self := addrPort(c.LocalAddr())
+	self := AddrPort(c.LocalAddr())
 	b, oob := make([]byte, 1), make([]byte, arrivalOOB)
 	for range warmTries {
 		if _, err := c.WriteToUDPAddrPort(b, self); err != nil || c.SetReadDeadline(time.Now().Add(time.Second)) != nil {

@@ -22,7 +22,7 @@ func TestShare(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		to := netip.AddrPortFrom(netip.MustParseAddr(at.to), addrPort(c.LocalAddr()).Port())
+		to := netip.AddrPortFrom(netip.MustParseAddr(at.to), AddrPort(c.LocalAddr()).Port())
 		const senders, packets = 64, 3
 		var got [3]map[netip.AddrPort]int
 		var sum atomic.Int32

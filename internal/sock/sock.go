@@ -92,7 +92,9 @@ type BulkConn interface {
 	Write(p []byte) (int, error)
 	Read(p []byte) (int, error)
 	// Discard receives at most max bytes and throws them away, in the kernel
-	// where it can. It returns io.EOF when the peer has closed.
+	// where it can. It returns io.EOF when the peer has closed. On a detached
+	// connection it returns 0 when it has waited, so that its caller decides anew
+	// how much is to come.
 	Discard(max int) (int, error)
 	SetReadDeadline(time.Time) error  // wakes a call that is already blocked
 	SetWriteDeadline(time.Time) error // likewise

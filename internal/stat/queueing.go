@@ -13,8 +13,8 @@ import (
 // least delay has been seen it is told too small, and clocks that drift apart
 // add what they drift: 20 ppm are 20 µs each second.
 //
-// The zero Queueing is ready to use. It takes about 440 kB from the first
-// Record. It is not safe for concurrent use.
+// The zero Queueing is ready to use. It takes about 440 kB once it holds many (see
+// Histogram). It is not safe for concurrent use.
 type Queueing struct {
 	total, interval Histogram
 }

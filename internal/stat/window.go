@@ -1,7 +1,8 @@
 package stat
 
 const (
-	words    = 2048 // of the bitmap; a power of two
+	words    = 2048 // of the bitmap at most; a power of two
+	fewWords = 4    // at first; likewise
 	perWord  = 64   // numbers in a word
 	allHere  = ^uint64(0)
 	restarts = 1024 // numbers in a row far behind that mean a new numbering
@@ -35,9 +36,10 @@ const (
 // numbering from there; those 1024 stay late and no number is counted as lost
 // between the two.
 //
-// The zero Window is ready to use. It takes 16 KiB, allocates nothing and does
-// bounded work for any number: at worst one pass over the bitmap, and that only
-// for a gap as long as the bitmap. It is not safe for concurrent use.
+// The zero Window is ready to use. Its bitmap grows with the numbers it spans, to
+// 16 KiB, so that a flow of few packets takes little. It does bounded work for
+// any number: at worst one pass over the bitmap, and that only for a gap as long
+// as the bitmap. It is not safe for concurrent use.
 type Window struct {
 	// Numbers are kept in 64 bits, the first one with 2^32 added, so that they
 	// neither wrap nor fall below zero. high is 0 before the first.
@@ -56,8 +58,9 @@ type Window struct {
 	straySeen uint64 // packets in the window when stray came
 
 	// One bit for each number that has come, 64 to a word. Word w of the number
-	// line lies at w%words; it holds the words up to the one of high.
-	came [words]uint64
+	// line lies at w%len(came), a power of two; it holds the words up to the one
+	// of high. Below those no number has come that is still in the window.
+	came []uint64
 }
 
 // Counts is what a Window has counted. Unique and Lost add up to the numbers
@@ -92,6 +95,7 @@ func (w *Window) Record(seq uint32) Outcome {
 		w.duplicate++
 		return Duplicate
 	}
+	w.cover(n/perWord, w.high/perWord)
 	w.mark(n)
 	w.base = min(w.base, n)
 	w.unique++
@@ -136,6 +140,7 @@ func (w *Window) Counts() Counts {
 func (w *Window) begin(seq uint32) {
 	w.high = 1<<32 + uint64(seq)
 	w.base = w.high
+	w.cover(w.high/perWord, w.high/perWord)
 	w.mark(w.high)
 	w.unique++
 }
@@ -166,7 +171,7 @@ func (w *Window) restart(seq uint32) {
 	w.settleAll(&w.settled)
 	w.earlier += w.high - w.base + 1
 	w.strays = 0
-	clear(w.came[:])
+	clear(w.came)
 	w.begin(seq)
 }
 
@@ -182,15 +187,40 @@ func (w *Window) advance(n uint64) {
 	if now-old >= words {
 		w.settle(&w.settled, old+1)
 		w.settled.lose((now - words - old) * perWord)
-		clear(w.came[:])
+		clear(w.came)
 	} else {
 		w.settle(&w.settled, now+1-words)
+		w.cover(w.base/perWord, now)
 		for i := old + 1; i <= now; i++ {
-			w.came[i%words] = 0
+			w.came[w.at(i)] = 0
 		}
 	}
 	w.high = n
 }
+
+// cover makes room for the words from first to last, or as many of them as the
+// bitmap may hold.
+func (w *Window) cover(first, last uint64) {
+	old, size := uint64(len(w.came)), max(fewWords, len(w.came))
+	for need := min(last-first+1, words); uint64(size) < need; {
+		size *= 2
+	}
+	if size == len(w.came) {
+		return
+	}
+	came := w.came
+	w.came = make([]uint64, size)
+	for n := range old {
+		i := w.high/perWord - n
+		w.came[w.at(i)] = came[i&(old-1)]
+	}
+}
+
+// at is where word i of the number line lies.
+func (w *Window) at(i uint64) uint64 { return i & uint64(len(w.came)-1) }
+
+// held reports whether the bitmap holds word i; what it does not is empty.
+func (w *Window) held(i uint64) bool { return i+uint64(len(w.came)) > w.high/perWord }
 
 // settle adds the words of the bitmap that lie below end to r.
 func (w *Window) settle(r *runs, end uint64) {
@@ -212,7 +242,10 @@ func (w *Window) settleAll(r *runs) {
 // word returns word i of the number line. Numbers before the baseline were not
 // expected; they pass for come.
 func (w *Window) word(i uint64) uint64 {
-	came := w.came[i%words]
+	came := uint64(0)
+	if w.held(i) {
+		came = w.came[w.at(i)]
+	}
 	if i == w.base/perWord {
 		came |= below(w.base)
 	}
@@ -220,14 +253,16 @@ func (w *Window) word(i uint64) uint64 {
 }
 
 func (w *Window) has(n uint64) bool {
-	return w.came[n/perWord%words]&(1<<(n%perWord)) != 0
+	i := n / perWord
+	return w.held(i) && w.came[w.at(i)]&(1<<(n%perWord)) != 0
 }
 
 // mark notes that n has come.
-func (w *Window) mark(n uint64) { w.came[n/perWord%words] |= 1 << (n % perWord) }
+func (w *Window) mark(n uint64) { w.came[w.at(n/perWord)] |= 1 << (n % perWord) }
 
 // markRun notes that all numbers from first to last have come.
 func (w *Window) markRun(first, last uint64) {
+	w.cover(first/perWord, last/perWord)
 	for i := first / perWord; i <= last/perWord; i++ {
 		mask := allHere
 		if i == first/perWord {
@@ -236,7 +271,7 @@ func (w *Window) markRun(first, last uint64) {
 		if i == last/perWord {
 			mask &= below(last) | 1<<(last%perWord)
 		}
-		w.came[i%words] |= mask
+		w.came[w.at(i)] |= mask
 	}
 }
 

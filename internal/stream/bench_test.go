@@ -44,23 +44,23 @@ func BenchmarkReceive(b *testing.B) {
 			r := &Receiver{Conn: nowhere{}, Parse: parse, Header: 4, Overhead: 28}
 			t := newBatches(r)
 			n := trainLength(size) / trainPieces
-			t.ms = make([]sock.Message, joinedBatch)
+			ms := make([]sock.Message, joinedBatch)
 			t.whose, t.mine = make([]*source, joinedBatch), make([]bool, joinedBatch)
-			for i := range t.ms {
-				t.ms[i] = sock.Message{Data: make([]byte, n*size), Len: n * size, Segment: size, From: from}
+			for i := range ms {
+				ms[i] = sock.Message{Data: make([]byte, n*size), Len: n * size, Segment: size, From: from}
 			}
 			b.ReportAllocs()
 			seq := uint32(0)
 			for b.Loop() {
 				b.StopTimer()
-				for i := range t.ms {
+				for i := range ms {
 					for at := 0; at < n*size; at += size {
-						stamp(t.ms[i].Data[at:], uint64(seq), time.Time{})
+						stamp(ms[i].Data[at:], uint64(seq), time.Time{})
 						seq++
 					}
 				}
 				b.StartTimer()
-				if err := t.take(len(t.ms), time.Now()); err != nil {
+				if err := t.take(ms, time.Now()); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"runtime"
 	"strings"
@@ -114,6 +115,10 @@ func TestUDPFails(t *testing.T) {
 		t.Errorf("Run = %v, want permission denied and to whom", err)
 	}
 	sock.Inject(b, func(sock.Call) syscall.Errno { return unix.EIO })
+	sock.Inject(a, nil)
+	if _, err := a.WriteTrain([]byte{0}, 1, b.LocalAddrPort()); err != nil { // until something comes nobody reads
+		t.Fatal(err)
+	}
 	r := &Receiver{Conn: b, Parse: parse}
 	if err := r.Run(t.Context()); !errors.Is(err, unix.EIO) {
 		t.Errorf("Run = %v, want EIO", err)
@@ -157,6 +162,49 @@ func TestHeadersOnly(t *testing.T) {
 	}
 	if *out.Dropped == 0 || *out.Dropped > uint64(*out.Lost) {
 		t.Errorf("dropped %d of %d lost", *out.Dropped, *out.Lost)
+	}
+}
+
+// TestFollow: of a train of which only the first header was read the others follow
+// that one, but for a shorter one at the end.
+func TestFollow(t *testing.T) {
+	conn, _ := packets(t, sock.PacketOptions{})
+	for total, want := range map[int]uint64{300: 3, 316: 3, 200: 2, 100: 1} {
+		var first, followed uint64
+		r := &Receiver{
+			Conn: conn,
+			ParseSized: func(p []byte, size int) (Mark, bool) {
+				if first++; size != 100 {
+					t.Errorf("size %d", size)
+				}
+				return Mark{Seq: binary.BigEndian.Uint32(p)}, true
+			},
+			Follow: func(n int) { followed += uint64(n) },
+			Common: true, FromZero: true,
+		}
+		b := &batches{Receiver: r}
+		r.seen.common, r.seen.zero = true, true
+		b.add(&sock.Message{Data: []byte{0, 0, 0, 7}, Len: total, Segment: 100}, &source{}, time.Now())
+		v := r.View()
+		if *v.Packets != want || first+followed != want || *v.Lost != 7 || *v.Duplicate != 0 {
+			t.Errorf("%d bytes: %d packets, %d and %d told, %d lost", total, *v.Packets, first, followed, *v.Lost)
+		}
+	}
+}
+
+// TestShortTrain: of a train of datagrams shorter than a header, such as end markers,
+// the first is shown as it is, without what comes after it.
+func TestShortTrain(t *testing.T) {
+	r := &Receiver{Header: 36, ParseSized: func(p []byte, size int) (Mark, bool) {
+		if len(p) != 16 || size != 16 {
+			t.Errorf("%d of %d bytes", len(p), size)
+		}
+		return Mark{}, false
+	}, Follow: func(n int) { t.Errorf("%d more", n) }}
+	b := &batches{Receiver: r}
+	b.add(&sock.Message{Data: make([]byte, 36), Len: 80, Segment: 16}, &source{}, time.Now())
+	if r.count != 0 {
+		t.Errorf("%d counted", r.count)
 	}
 }
 

@@ -15,10 +15,10 @@ const (
 // A source is one address and port that datagrams come from.
 type source struct {
 	from   netip.AddrPort
-	window stat.Window
-	first  uint32 // the first number
-	last   uint32 // the latest
-	count  uint64 // numbers recorded
+	window *stat.Window // nil before the first number, and while one is common
+	first  uint32       // the first number
+	last   uint32       // the latest
+	count  uint64       // numbers recorded
 }
 
 // A logged run: numbers in a row from one source, in order of arrival.
@@ -37,6 +37,7 @@ type logged struct {
 type numbering struct {
 	sources []*source
 	common  bool         // one window for all
+	zero    bool         // its numbers begin at 0
 	decided bool         // which of the two it is
 	window  *stat.Window // of all sources, when common
 	log     []logged
@@ -52,7 +53,7 @@ func (u *numbering) record(s *source, first uint32, n int) {
 		return
 	}
 	if s.count == 0 {
-		s.first = first
+		s.first, s.window = first, &stat.Window{}
 	}
 	s.last = first + uint32(n) - 1
 	s.count += uint64(n)
@@ -66,9 +67,15 @@ func (u *numbering) record(s *source, first uint32, n int) {
 	}
 }
 
+// beforeFirst is the number before 0.
+const beforeFirst = 1<<32 - 1
+
 func (u *numbering) all() *stat.Window {
 	if u.window == nil {
 		u.window = &stat.Window{}
+		if u.zero {
+			u.window.Record(beforeFirst)
+		}
 	}
 	return u.window
 }
@@ -127,6 +134,9 @@ func (u *numbering) counts() stat.Counts {
 	}
 	var sum stat.Counts
 	for _, s := range u.sources {
+		if s.window == nil {
+			continue
+		}
 		c := s.window.Counts()
 		sum.Unique += c.Unique
 		sum.Lost += c.Lost

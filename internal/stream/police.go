@@ -69,12 +69,15 @@ func (p *Police) take(m *sock.Message, over int, now time.Time) (kept, first boo
 	}
 }
 
-// fill adds what the time since the last call is worth.
+// fill adds what the time since the last call is worth. Receivers that share it
+// come with moments out of order; time that was counted is not counted again.
 func (p *Police) fill(now time.Time) {
 	burst := max(float64(p.Rate)*policeBurst.Seconds(), leastBurst)
 	if !p.began {
 		p.began, p.at, p.bits = true, now, burst
 	}
-	p.bits = min(burst, p.bits+float64(p.Rate)*max(0, now.Sub(p.at).Seconds()))
-	p.at = now
+	if passed := now.Sub(p.at); passed > 0 {
+		p.bits = min(burst, p.bits+float64(p.Rate)*passed.Seconds())
+		p.at = now
+	}
 }

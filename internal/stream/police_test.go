@@ -71,14 +71,36 @@ func TestPoliceStrangers(t *testing.T) {
 		}
 		r := &Receiver{Conn: in, Police: p, Overhead: 28, Accept: func(from netip.AddrPort, _ []byte) bool { return from == peer }}
 		b := newBatches(r)
-		b.ms, b.whose, b.mine = in.next, make([]*source, len(in.next)), make([]bool, len(in.next))
-		if err := b.take(len(in.next), time.Now()); err != nil {
+		b.whose, b.mine = make([]*source, len(in.next)), make([]bool, len(in.next))
+		if err := b.take(in.next, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		counted += *r.View().Packets
 	}
 	if counted < 2 || counted > 3 {
 		t.Errorf("%d datagrams passed, want a burst of 2", counted)
+	}
+}
+
+// TestPoliceOutOfOrder: receivers that share a rate come with moments out of
+// order, which must not count the time between them twice.
+func TestPoliceOutOfOrder(t *testing.T) {
+	p := &Police{Rate: 8e6} // a megabyte a second
+	start := time.Now()
+	kept := 0
+	for n := range 1000 { // one second, in which two receivers are half a millisecond apart
+		at := start.Add(time.Duration(n) * time.Millisecond)
+		for _, now := range []time.Time{at, at.Add(-500 * time.Microsecond)} {
+			for range 4 {
+				m := &sock.Message{Len: 1000}
+				if p.pass(m, 0, now) {
+					kept += m.Len
+				}
+			}
+		}
+	}
+	if most := 1_000_000 + 200_000 + 1000; kept > most || kept < 1_000_000 {
+		t.Errorf("%d bytes passed in a second, want at most %d", kept, most)
 	}
 }
 

@@ -24,6 +24,7 @@ const (
 	pieceBytes  = sock.MaxDatagram
 	slowTrain   = 8 // datagrams of which no two fit into one piece
 
+	idleBytes  = 4 << 10               // that a flow may keep to send from while it has nothing to send
 	lookAgain  = 10 * time.Millisecond // how often a waiting sender asks for the rate and the address
 	firstPause = 50 * time.Microsecond // when the kernel's queue is full; it doubles
 	longPause  = 10 * time.Millisecond
@@ -49,11 +50,16 @@ type Sender struct {
 	Rate     *pace.Rate
 	Overhead int           // header bytes that the protocol counts into each datagram
 	Quantum  time.Duration // the longest train, in time at the rate; 0 means 100 µs, or 2 ms when many send
+	Most     int           // bytes of the longest train; 0 is what is fastest for one flow
 	Budget   *admit.Budget // of payload bytes
 	// Refusable ends the run when the far end answers that its port is closed
 	// (sock.PacketOptions.Refusals). Otherwise that is a loss like others.
 	Refusable bool
+	// Yields has Run return a *Pause before it waits long for its rate, which does
+	// not change then.
+	Yields bool
 
+	state    *trains // of Run
 	bytes    atomic.Uint64
 	packets  atomic.Uint64
 	skipped  atomic.Uint64
@@ -64,7 +70,8 @@ type Sender struct {
 
 // Run sends until ctx ends, then returns nil. It fails when the budget is gone
 // (*admit.ExceededError), when the path is too narrow for the datagrams, and
-// when the socket took nothing for ten seconds. It may be called once.
+// when the socket took nothing for ten seconds. It may be called once, and again
+// after a *Pause.
 func (s *Sender) Run(ctx context.Context) error {
 	if s.Size < 0 || s.Size > sock.MaxDatagram {
 		return fmt.Errorf("datagrams of %d bytes: want 0 to %d", s.Size, sock.MaxDatagram)
@@ -77,8 +84,12 @@ func (s *Sender) Run(ctx context.Context) error {
 	exact, leave := exactly(sock.OnKernel(s.Conn))
 	defer leave()
 	defer ownThread(exact)()
-	t := newTrains(s, exact)
-	defer t.waiter.Close()
+	if s.state == nil {
+		s.state = newTrains(s, exact)
+	}
+	t := s.state
+	t.waiter = waiter(exact)
+	defer t.close()
 	for ctx.Err() == nil {
 		if err := t.next(ctx); err != nil {
 			if ctx.Err() != nil && isDeadline(err) {
@@ -134,19 +145,48 @@ func newTrains(s *Sender, exact bool) *trains {
 	}
 	t := &trains{
 		Sender:  s,
-		most:    trainLength(s.Size),
+		most:    longestTrain(s.Size, s.Most),
 		bits:    8 * uint64(max(1, s.Size+s.Overhead)),
 		quantum: cmp.Or(s.Quantum, quantum),
-		waiter:  waiter(exact),
 		start:   time.Now(),
 	}
-	t.buf = make([]byte, t.most*s.Size)
-	if s.Fill != nil {
-		for i := range t.most {
-			s.Fill(t.buf[i*s.Size : (i+1)*s.Size])
-		}
-	}
 	return t
+}
+
+func (t *trains) close() {
+	t.waiter.Close()
+	t.waiter = nil
+}
+
+// train is room for n datagrams. It grows to what the rate needs: a slow flow
+// keeps a single datagram.
+func (t *trains) train(n int) []byte {
+	for len(t.buf) < n*t.Size {
+		have := len(t.buf)
+		more := min(t.most, max(n, 2*have/t.Size)) * t.Size
+		buf := make([]byte, more)
+		copy(buf, t.buf)
+		if t.Fill != nil {
+			for at := have; at < more; at += t.Size {
+				t.Fill(buf[at : at+t.Size])
+			}
+		}
+		t.buf = buf
+	}
+	return t.buf[:n*t.Size]
+}
+
+// TrainOf is the longest train, in bytes, of one of so many flows of a test: all
+// together they keep a megabyte to send from, or little each.
+func TrainOf(flows int) int { return max(1<<20/max(1, flows), 8<<10) }
+
+// longestTrain is trainLength within so many bytes, 0 being no limit.
+func longestTrain(size, most int) int {
+	n := trainLength(size)
+	if most > 0 && size > 0 {
+		n = max(1, min(n, most/size))
+	}
+	return n
 }
 
 // trainLength is how many datagrams of size bytes are worth one call: what makes
@@ -173,7 +213,14 @@ func (t *trains) next(ctx context.Context) error {
 	now := time.Now()
 	if rate > 0 {
 		due := t.start.Add(t.table.Due(now.Sub(t.start), rate))
+		if t.Yields && due.Sub(now) > longWait {
+			t.buf = nil
+			return &Pause{Until: due.Add(-early)}
+		}
 		if due.Sub(now) > lookAgain {
+			if len(t.buf) > idleBytes {
+				t.buf = nil
+			}
 			t.waiter.Until(ctx, now.Add(lookAgain))
 			return nil
 		}
@@ -203,7 +250,7 @@ func (t *trains) afford(n int) (int, error) {
 
 // send sends n datagrams as a train.
 func (t *trains) send(ctx context.Context, n int, to netip.AddrPort, now time.Time) error {
-	train := t.buf[:n*t.Size]
+	train := t.train(n)
 	if stamp, size, seq := t.Stamp, t.Size, t.seq; stamp != nil && size > 0 {
 		for rest := train; len(rest) >= size; rest = rest[size:] {
 			stamp(rest[:size:size], seq, now)

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
@@ -26,8 +27,13 @@ import (
 // so that several streams can share the rest.
 const smallBatch = 64 << 10
 
-// largeReceive is the most that is received in one go under a budget.
-const largeReceive = 256 << 10
+// lowBudget is where a budget is nearly gone to those who receive: what comes can
+// be charged only afterwards, so they are more careful than who sends.
+const lowBudget = 1024 * smallBatch
+
+// sleptReceive is the most that is received in one go by a call that may have
+// slept since the budget was looked at.
+const sleptReceive = 256 << 10
 
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
@@ -38,15 +44,16 @@ func endWith(ctx context.Context, setDeadline func(time.Time) error) (release fu
 	if err := setDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
-	woken := make(chan struct{})
+	var waking sync.WaitGroup // smaller than a channel: there may be many of us
+	waking.Add(1)
 	stop := context.AfterFunc(ctx, func() {
-		defer close(woken)
+		defer waking.Done()
 		// A connection that is closed already has woken its callers itself.
 		_ = setDeadline(longAgo)
 	})
 	return func() {
 		if !stop() {
-			<-woken
+			waking.Wait()
 			_ = setDeadline(time.Time{}) // closed by now perhaps
 		}
 	}, nil
@@ -83,18 +90,18 @@ func batch(b *admit.Budget, want int) int {
 	return int(min(uint64(want), share, left))
 }
 
-// receiveBatch is how many of want bytes one call may receive under b. What is
-// received can be charged only afterwards, so what all streams have in hand has
-// to stay small against what is left: small batches once that is below 64 MiB.
-// A stream that slept until then wakes with at most largeReceive.
+// receiveBatch is how many of want bytes one call may receive under b: a small
+// part of what is left, so that all streams together have little in hand that is
+// not charged yet. The call has to be prompt: one that slept until the others had
+// spent the rest would bring too much.
 func receiveBatch(b *admit.Budget, want int) int {
 	left, limited := b.Left()
 	if !limited {
 		return want
 	}
 	most := uint64(smallBatch)
-	if left >= 1024*smallBatch {
-		most = largeReceive
+	if left >= lowBudget {
+		most = left / 256
 	}
 	return int(max(1, min(uint64(want), most, left)))
 }

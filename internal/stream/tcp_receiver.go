@@ -21,6 +21,9 @@ const (
 	largeBuffer = 1 << 20
 )
 
+// mostRead is one call's worth of bytes that nobody looks at.
+const mostRead = 4 << 20
+
 // A TCPReceiver counts what comes on one connection.
 type TCPReceiver struct {
 	Conn sock.BulkConn
@@ -31,34 +34,48 @@ type TCPReceiver struct {
 	// Limit slows the reading, and TCP's window then the peer; it is shared by
 	// all connections of a test. Nil is no limit.
 	Limit *pace.Limiter
+	// Yields has Run return a *Pause before it waits for the first bytes, and when
+	// Rest finds that none come. Conn is one that sock.Polled says yes to.
+	Yields bool
+
+	idle    idle
+	receive func(most int) (data int, err error) // of Run
 
 	mu    sync.Mutex // guards what follows
 	bytes uint64
+	came  uint64 // bytes, data or not
 	last  time.Time
 }
 
 // Run receives until ctx ends, then returns nil, or until the peer closes: then
 // it returns io.EOF. It fails when the budget is gone (*admit.ExceededError)
-// and when the connection does. It may be called once.
+// and when the connection does. It may be called once, and again after a *Pause.
 func (r *TCPReceiver) Run(ctx context.Context) error {
+	if r.Yields && r.idle.first() {
+		return &Pause{Conn: r.Conn}
+	}
+	defer r.idle.run()()
 	release, err := endWith(ctx, r.Conn.SetReadDeadline)
 	if err != nil {
 		return fmt.Errorf("receive: %w", err)
 	}
 	defer release()
 	defer ownThread(sock.Detached(r.Conn))()
-	receive := r.discard
-	if r.Scan != nil {
-		receive = r.scanner()
+	if r.receive == nil {
+		r.receive = r.discard
+		if r.Scan != nil {
+			r.receive = r.scanner()
+		}
 	}
 	w := pace.NewWaiter()
 	defer w.Close()
+	longest := r.longest()
 	for ctx.Err() == nil {
-		most := mostBytes
+		most := longest
 		if r.Limit.Rate() > 0 {
-			most = r.Limit.Block()
+			most = min(most, r.Limit.Block())
 		}
-		data, err := receive(receiveBatch(r.Budget, most))
+		data, err := r.receive(receiveBatch(r.Budget, most))
 		if spent := r.Budget.Charge(data); spent != nil {
 			return spent
 		}
@@ -68,12 +85,22 @@ func (r *TCPReceiver) Run(ctx context.Context) error {
 			return io.EOF
 		case ctx.Err() != nil:
 			return nil
+		case r.Yields && isDeadline(err):
+			return &Pause{Conn: r.Conn}
 		default:
 			return fmt.Errorf("receive: %w", err)
 		}
 		r.slow(ctx, w, data)
 	}
 	return nil
+}
+
+// longest is the most that one call may receive while there is much left.
+func (r *TCPReceiver) longest() int {
+	if prompt := r.Scan == nil && sock.Detached(r.Conn); r.Budget != nil && !prompt {
+		return sleptReceive
+	}
+	return mostRead
 }
 
 // slow waits until the limit lets more come after n bytes that did. A change of
@@ -97,11 +124,30 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
+// Rest has a Run that yields pause when nothing has come for a while. It is for
+// one goroutine, every now and then.
+func (r *TCPReceiver) Rest(now time.Time) {
+	if !r.Yields {
+		return
+	}
+	r.mu.Lock()
+	moved := r.came
+	r.mu.Unlock()
+	r.idle.rest(now, moved, r.Conn.SetReadDeadline)
+}
+
 // Last is when bytes came last, data or not; zero if none did.
 func (r *TCPReceiver) Last() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
+}
+
+// Bytes is how many came so far, data only. It may be called while Run runs.
+func (r *TCPReceiver) Bytes() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bytes
 }
 
 // View is what came so far. It may be called while Run runs.
@@ -123,6 +169,7 @@ func (r *TCPReceiver) count(n, data int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = time.Now()
+	r.came += uint64(n)
 	r.bytes += uint64(data)
 }
 

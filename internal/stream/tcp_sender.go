@@ -15,13 +15,19 @@ import (
 
 const (
 	blockBytes = 64 << 10 // what a sender repeats: small enough to stay in the cache
-	mostBytes  = 4 << 20  // one call's worth without a limit
+	// mostWrite is one call's worth without a limit. 4 MiB leave data in the kernel's
+	// queue that is then sent from where the acknowledgements come: over loopback that
+	// is another CPU, so that packets overtake each other, and TCP takes it for loss
+	// (docs/performance.md).
+	mostWrite = 2 << 20
 )
 
 // A TCPSender sends a block of bytes over and over on one connection.
 type TCPSender struct {
 	Conn  sock.BulkConn
 	Block []byte // one write of the protocol; not empty
+	// Ring is Block repeated, which the senders of a test can share; nil makes one.
+	Ring *Ring
 	// Limit is shared by all connections of a test; nil is no limit. At low
 	// rates the blocks are cut shorter, to 10 ms worth.
 	Limit  *pace.Limiter
@@ -29,14 +35,20 @@ type TCPSender struct {
 	// Insert brings messages that go between two blocks and do not count as
 	// data. They leave promptly, however slowly the data is paced.
 	Insert <-chan []byte
+	// Yields has Run return a *Pause when Rest finds that the connection takes
+	// nothing. Conn is one that sock.Polled says yes to, and there is no Insert.
+	Yields bool
 
+	idle     idle
+	state    *blocks // of Run
 	bytes    atomic.Uint64
 	late     atomic.Int64 // ns, summed over limited writes
 	lateness atomic.Int64 // limited writes
 }
 
 // Run sends until ctx ends, then returns nil. It fails when the budget is gone
-// (*admit.ExceededError) and when the connection does. It may be called once.
+// (*admit.ExceededError) and when the connection does. It may be called once,
+// and again after a *Pause.
 func (s *TCPSender) Run(ctx context.Context) error {
 	if len(s.Block) == 0 {
 		return errors.New("send: no block to repeat")
@@ -48,18 +60,37 @@ func (s *TCPSender) Run(ctx context.Context) error {
 	defer release()
 	own := sock.Detached(s.Conn)
 	defer ownThread(own)()
-	b := newBlocks(s, own)
+	defer s.idle.run()()
+	if s.state == nil {
+		s.state = newBlocks(s)
+	}
+	b := s.state
+	b.open(own)
 	defer b.close()
 	for ctx.Err() == nil {
-		if err := b.next(ctx); err != nil {
-			if ctx.Err() != nil && isDeadline(err) {
-				return nil
-			}
+		switch err := b.next(ctx); {
+		case err == nil:
+		case ctx.Err() != nil && isDeadline(err):
+			return nil
+		case s.Yields && isDeadline(err):
+			return &Pause{Conn: s.Conn, Write: true}
+		default:
 			return err
 		}
 	}
 	return nil
 }
+
+// Rest has a Run that yields pause when nothing was taken for a while. It is for
+// one goroutine, every now and then.
+func (s *TCPSender) Rest(now time.Time) {
+	if s.Yields {
+		s.idle.rest(now, s.bytes.Load(), s.Conn.SetWriteDeadline)
+	}
+}
+
+// Bytes is how many were sent so far. It may be called while Run runs.
+func (s *TCPSender) Bytes() uint64 { return s.bytes.Load() }
 
 // View is what was sent so far. It may be called while Run runs.
 func (s *TCPSender) View() result.View {
@@ -76,34 +107,59 @@ func (s *TCPSender) View() result.View {
 	return v
 }
 
+// A Ring is a block repeated, and one more: from any offset into a block, the
+// next repeat bytes are whole blocks' worth.
+type Ring struct {
+	bytes  []byte
+	size   int // of the block
+	repeat int
+}
+
+// NewRing repeats block, which must not be empty.
+func NewRing(block []byte) *Ring {
+	size := len(block)
+	r := &Ring{size: size, repeat: size * max(1, blockBytes/size)}
+	r.bytes = make([]byte, 0, r.repeat+size)
+	for len(r.bytes) < r.repeat+size {
+		r.bytes = append(r.bytes, block...)
+	}
+	return r
+}
+
+// Block is the block, within the ring.
+func (r *Ring) Block() []byte { return r.bytes[:r.size:r.size] }
+
+// from is the bytes to repeat when offset bytes of a block have been sent.
+func (r *Ring) from(offset int) []byte { return r.bytes[offset : offset+r.repeat] }
+
 // blocks is the state of a TCPSender's Run.
 type blocks struct {
 	*TCPSender
 	insert <-chan []byte // Insert until it is closed
-	// ring is the block repeated, and one more: from any offset into a block,
-	// the next repeat bytes are whole blocks' worth.
-	ring   []byte
-	repeat int
+	ring   *Ring
 	offset int // into the block: where the next byte comes from
 	waiter *pace.Waiter
-	timer  *time.Timer
-	paced  uint64 // the limit that the kernel was told
+	timer  *time.Timer // nil until it is wanted
+	paced  uint64      // the limit that the kernel was told
 }
 
-func newBlocks(s *TCPSender, exact bool) *blocks {
-	size := len(s.Block)
-	repeat := size * max(1, blockBytes/size)
-	ring := make([]byte, 0, repeat+size)
-	for len(ring) < repeat+size {
-		ring = append(ring, s.Block...)
+func newBlocks(s *TCPSender) *blocks {
+	ring := s.Ring
+	if ring == nil {
+		ring = NewRing(s.Block)
 	}
-	return &blocks{TCPSender: s, insert: s.Insert, ring: ring, repeat: repeat,
-		waiter: waiter(exact), timer: time.NewTimer(0)}
+	return &blocks{TCPSender: s, insert: s.Insert, ring: ring}
 }
+
+// open takes what waiting needs, until close.
+func (b *blocks) open(exact bool) { b.waiter = waiter(exact) }
 
 func (b *blocks) close() {
 	b.waiter.Close()
-	b.timer.Stop()
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	b.waiter, b.timer = nil, nil
 }
 
 // next sends a message that waits, or else one write's worth of data.
@@ -116,7 +172,7 @@ func (b *blocks) next(ctx context.Context) error {
 	rate := b.Limit.Rate()
 	b.pace(rate)
 	if rate == 0 {
-		_, err := b.write(b.afford(mostBytes))
+		_, err := b.write(b.afford(mostWrite))
 		return err
 	}
 	return b.limited(ctx, rate)
@@ -151,7 +207,11 @@ func (b *blocks) wait(ctx context.Context, at time.Time) (m []byte, open, got bo
 		b.waiter.Until(ctx, at)
 		return nil, true, false
 	}
-	b.timer.Reset(min(left-time.Millisecond, lookAgain))
+	if pause := min(left-time.Millisecond, lookAgain); b.timer == nil {
+		b.timer = time.NewTimer(pause)
+	} else {
+		b.timer.Reset(pause)
+	}
 	select {
 	case <-ctx.Done():
 	case <-b.timer.C:
@@ -169,7 +229,7 @@ func (b *blocks) write(n int) (took int, err error) {
 	if err := b.Budget.Spend(n); err != nil {
 		return 0, err
 	}
-	took, err = b.Conn.WriteBlocks(b.ring[b.offset:b.offset+b.repeat], n)
+	took, err = b.Conn.WriteBlocks(b.ring.from(b.offset), n)
 	b.Budget.Return(n - took)
 	b.bytes.Add(uint64(took))
 	b.offset = (b.offset + took) % len(b.Block)

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/sock"
@@ -256,6 +258,64 @@ func TestTCPBudget(t *testing.T) {
 	if n := r.View().Bytes; n < all/2 || n > all/2+smallBatch {
 		t.Errorf("received %d bytes of a budget of %d", n, all/2)
 	}
+}
+
+// TestTCPBudgetShared: what many receive of a budget that is large at first goes
+// beyond it by at most a small batch each.
+func TestTCPBudgetShared(t *testing.T) {
+	const all, streams = 5 * lowBudget, 8
+	budget := admit.NewBudget(all, "w", "t")
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var receivers []*TCPReceiver
+	var received, sent []<-chan error
+	for range streams {
+		a, b := loopback(t)
+		r := &TCPReceiver{Conn: b, Budget: budget}
+		receivers = append(receivers, r)
+		received = append(received, start(r.Run, ctx))
+		sent = append(sent, start((&TCPSender{Conn: a, Block: make([]byte, 32768)}).Run, ctx))
+	}
+	var moved uint64
+	for i, err := range received {
+		if _, ok := errors.AsType[*admit.ExceededError](<-err); !ok {
+			t.Errorf("stream %d did not end with the budget", i)
+		}
+		moved += receivers[i].View().Bytes
+	}
+	stop()
+	for _, err := range sent {
+		<-err
+	}
+	if moved < all || moved > all+streams*smallBatch {
+		t.Errorf("%d received of a budget of %d", moved, all)
+	}
+}
+
+// TestReceiveBatch: when as many streams as are ever detached ask at the same
+// moment, and to each comes all that it asked for, they go beyond the budget by at
+// most a small batch each, and while much is left not at all.
+func TestReceiveBatch(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		left := rapid.OneOf(rapid.Uint64Range(0, 2*lowBudget), rapid.Uint64Range(0, 64<<30)).Draw(t, "left")
+		streams := rapid.IntRange(1, 64).Draw(t, "streams")
+		want := rapid.IntRange(1, mostRead).Draw(t, "want")
+		b := admit.NewBudget(left, "w", "t")
+		most := 0
+		for range streams {
+			n := receiveBatch(b, want)
+			if n < 1 || n > want {
+				t.Fatalf("%d of %d wanted", n, want)
+			}
+			most += n
+		}
+		switch sum := uint64(most); {
+		case left >= lowBudget && sum > left/4:
+			t.Errorf("%d in hand, of %d", sum, left)
+		case left < lowBudget && sum > uint64(streams*smallBatch):
+			t.Errorf("%d in hand of %d streams", sum, streams)
+		}
+	})
 }
 
 // TestTCPEnd: a blocked call ends within milliseconds of the context.

@@ -78,11 +78,11 @@ func testFaults(t *testing.T, link testnet.Link) {
 	r := &Receiver{Conn: b, Parse: parseTime, Header: 12, Overhead: 28}
 	sctx, sstop := context.WithCancel(t.Context())
 	rctx, rstop := context.WithCancel(t.Context())
+	prev := r.View() // before the first datagram can have come
 	sent, received := start(s.Run, sctx), start(r.Run, rctx)
 	from.Up.Set(link)
 	var bytes, packets uint64
 	var lost int64
-	prev := r.View()
 	for range 10 {
 		time.Sleep(time.Second)
 		v := r.View()

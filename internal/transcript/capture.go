@@ -1,8 +1,10 @@
+//go:build !nano
+
 package transcript
 
 import (
 	"bufio"
-	"bytes"
+
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,23 +19,6 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 	"github.com/gopacket/gopacket/reassembly"
 )
-
-// The first bytes of captures: pcap with micro- or nanoseconds in either byte
-// order, pcapng.
-var captureMagic = [][]byte{
-	{0xa1, 0xb2, 0xc3, 0xd4}, {0xd4, 0xc3, 0xb2, 0xa1},
-	{0xa1, 0xb2, 0x3c, 0x4d}, {0x4d, 0x3c, 0xb2, 0xa1},
-	{0x0a, 0x0d, 0x0d, 0x0a},
-}
-
-func isCapture(front []byte) bool {
-	for _, m := range captureMagic {
-		if bytes.HasPrefix(front, m) {
-			return true
-		}
-	}
-	return false
-}
 
 // Bounds of what reading a capture keeps in memory, besides the Recording.
 const (

@@ -32,3 +32,20 @@ func Read(r io.Reader, port uint16) (*Recording, error) {
 	}
 	return rec, nil
 }
+
+// The first bytes of captures: pcap with micro- or nanoseconds in either byte
+// order, pcapng.
+var captureMagic = [][]byte{
+	{0xa1, 0xb2, 0xc3, 0xd4}, {0xd4, 0xc3, 0xb2, 0xa1},
+	{0xa1, 0xb2, 0x3c, 0x4d}, {0x4d, 0x3c, 0xb2, 0xa1},
+	{0x0a, 0x0d, 0x0d, 0x0a},
+}
+
+func isCapture(front []byte) bool {
+	for _, m := range captureMagic {
+		if bytes.HasPrefix(front, m) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,14 +1,12 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
-	"strings"
+
+	"github.com/sonde-net/sonde/internal/peerjson"
 )
 
 // Bounds of JSON from a peer, beside its size. A server's own document, which
@@ -30,73 +28,11 @@ type object struct {
 // parseObject splits b, which must be one JSON object and nothing more. Only
 // values of known keys are kept.
 func parseObject(message string, b []byte, known map[string]bool) (*object, error) {
-	if err := checkDepth(b); err != nil {
+	members, err := peerjson.Members(b, peerjson.Bounds{Depth: maxDepth, Members: maxMembers, Keep: known})
+	if err != nil {
 		return nil, fmt.Errorf("iperf3: %s: %w", message, err)
 	}
-	o := &object{message: message, members: map[string]json.RawMessage{}}
-	if err := o.split(json.NewDecoder(bytes.NewReader(b)), known); err != nil {
-		return nil, fmt.Errorf("iperf3: %s: %w", message, err)
-	}
-	return o, nil
-}
-
-func (o *object) split(dec *json.Decoder, known map[string]bool) error {
-	if t, err := dec.Token(); err != nil {
-		return unexpectedEOF(err)
-	} else if t != json.Delim('{') {
-		return errors.New("not a JSON object")
-	}
-	for n := 0; dec.More(); n++ {
-		if n == maxMembers {
-			return fmt.Errorf("more than %d keys", maxMembers)
-		}
-		key, err := dec.Token()
-		if err != nil {
-			return unexpectedEOF(err)
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return unexpectedEOF(err)
-		}
-		if name := key.(string); known[name] { // a Token before a value is a string
-			o.members[name] = value
-		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return unexpectedEOF(err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("something follows the JSON object")
-	}
-	return nil
-}
-
-func unexpectedEOF(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-// checkDepth refuses deep nesting before a decoder follows it.
-func checkDepth(b []byte) error {
-	depth, quoted := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return fmt.Errorf("nested more than %d deep", maxDepth)
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return nil
+	return &object{message: message, members: members}, nil
 }
 
 func (o *object) raw(key string) (json.RawMessage, bool) {
@@ -116,24 +52,9 @@ func (o *object) reject(key, want string) {
 	}
 	f := &FieldError{Message: o.message, Field: key, Want: want}
 	if v, ok := o.raw(key); ok {
-		f.Value = excerpt(v)
+		f.Value = peerjson.Excerpt(v)
 	}
 	o.err = f
-}
-
-// excerpt makes a value of the peer fit for an error message.
-func excerpt(v json.RawMessage) string {
-	const most = 40
-	s := strings.ToValidUTF8(string(v[:min(len(v), most)]), "?")
-	if len(v) > most {
-		s += "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 // require records the first of keys that is missing.
@@ -235,20 +156,10 @@ func (o *object) elements(key string, most int) []json.RawMessage {
 	if !ok {
 		return nil
 	}
-	want := fmt.Sprintf("a list of at most %d", most)
-	dec := json.NewDecoder(bytes.NewReader(v))
-	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		o.reject(key, want)
+	list, more, err := peerjson.Elements(v, most)
+	if err != nil || more {
+		o.reject(key, fmt.Sprintf("a list of at most %d", most))
 		return nil
-	}
-	var list []json.RawMessage
-	for dec.More() {
-		var e json.RawMessage
-		if len(list) == most || dec.Decode(&e) != nil {
-			o.reject(key, want)
-			return nil
-		}
-		list = append(list, e)
 	}
 	return list
 }

@@ -55,9 +55,10 @@ type Packet struct {
 	Peers    []Listed
 	Whole    bool   // CLIENTLEN is there and equals len(Peers): the list counts
 	Ext      []byte // the records inside CC, without the mark; nil if there is no stream
+	CC       []byte // what CC holds if that is no stream; read only
 }
 
-// ParsePacket reads a datagram. Meta and Ext may alias it. A CLIENTLEN that is
+// ParsePacket reads a datagram. Meta, Ext and CC may alias it. A CLIENTLEN that is
 // wrong or missing is no error, the list just is not Whole; neither is a CC
 // that is not ours. ID must be there, before MYTS, and CLIENTLIST_INT after a
 // CLIENTLIST_EXT: the original dies otherwise, and nobody sends that by mistake.
@@ -76,7 +77,9 @@ func ParsePacket(datagram []byte) (*Packet, error) {
 		return nil, fmt.Errorf("mesh: packet: no UUID or no version: %w", ErrOrder)
 	}
 	p.Whole = p.hasTotal && p.total == uint64(len(p.Peers))
-	p.Ext = streamOf(p.cc)
+	if p.Ext = streamOf(p.cc); p.Ext == nil {
+		p.CC = p.cc
+	}
 	return &p.Packet, nil
 }
 

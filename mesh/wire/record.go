@@ -41,6 +41,9 @@ const (
 	RecordDone       RecordType = 0x0014
 	RecordCancel     RecordType = 0x0015
 	RecordHave       RecordType = 0x0016
+	RecordAsk        RecordType = 0x0018
+	RecordTold       RecordType = 0x0019
+	RecordText       RecordType = 0x001a
 	RecordAuth       RecordType = 0x8020
 	RecordSign       RecordType = 0x0021
 )
@@ -49,7 +52,7 @@ const mustKnow = 0x8000
 
 func (t RecordType) isKnown() bool {
 	return t >= RecordHello && t <= RecordPath || t == RecordRelay || t >= RecordDialback && t <= RecordPad ||
-		t >= RecordOffer && t <= RecordHave || t == RecordAuth || t == RecordSign
+		t >= RecordOffer && t <= RecordHave || t >= RecordAsk && t <= RecordText || t == RecordAuth || t == RecordSign
 }
 
 // A Record is one record of a stream.

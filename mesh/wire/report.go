@@ -85,18 +85,32 @@ func ParseReport(b []byte) (Report, error) {
 	}
 	var all Report
 	for range n {
-		f := Finding{Peer: r.id(), State: State(r.u8()), Mine: CandidateKind(r.u8()), Theirs: CandidateKind(r.u8()), Reason: Reason(r.u8())}
-		f.RTT, f.Jitter, f.Sent, f.Lost = r.u32(), r.u32(), r.u32(), r.u32()
-		f.Bytes, f.Since = r.u64(), r.u32()
-		if f.State > StateFailed || f.Reason > ReasonRelayRefused {
-			r.bad("state or reason", uint64(f.State)<<8|uint64(f.Reason))
-		}
+		f := r.finding()
 		if r.err != nil {
 			return nil, r.err
 		}
 		all = append(all, f)
 	}
 	return all, r.err
+}
+
+func (r *reader) finding() Finding {
+	f := Finding{Peer: r.id(), State: State(r.u8()), Mine: CandidateKind(r.u8()), Theirs: CandidateKind(r.u8()), Reason: Reason(r.u8())}
+	f.RTT, f.Jitter, f.Sent, f.Lost = r.u32(), r.u32(), r.u32(), r.u32()
+	f.Bytes, f.Since = r.u64(), r.u32()
+	if f.State > StateFailed || f.Reason > ReasonRelayRefused {
+		r.bad("state or reason", uint64(f.State)<<8|uint64(f.Reason))
+	}
+	return f
+}
+
+func (f Finding) append(b []byte) []byte {
+	b = append(append(b, f.Peer[:]...), byte(f.State), byte(f.Mine), byte(f.Theirs), byte(f.Reason))
+	for _, v := range []uint32{f.RTT, f.Jitter, f.Sent, f.Lost} {
+		b = binary.BigEndian.AppendUint32(b, v)
+	}
+	b = binary.BigEndian.AppendUint64(b, f.Bytes)
+	return binary.BigEndian.AppendUint32(b, f.Since)
 }
 
 // AppendBinary appends r to b. It fails if there are more than MaxFindings.
@@ -106,12 +120,7 @@ func (r Report) AppendBinary(b []byte) ([]byte, error) {
 	}
 	b = append(b, byte(len(r)))
 	for _, f := range r {
-		b = append(append(b, f.Peer[:]...), byte(f.State), byte(f.Mine), byte(f.Theirs), byte(f.Reason))
-		for _, v := range []uint32{f.RTT, f.Jitter, f.Sent, f.Lost} {
-			b = binary.BigEndian.AppendUint32(b, v)
-		}
-		b = binary.BigEndian.AppendUint64(b, f.Bytes)
-		b = binary.BigEndian.AppendUint32(b, f.Since)
+		b = f.append(b)
 	}
 	return b, nil
 }

@@ -186,6 +186,9 @@ var parsers = map[RecordType]func([]byte) (Body, error){
 	RecordDone:       func(b []byte) (Body, error) { return ParseDone(b) },
 	RecordCancel:     func(b []byte) (Body, error) { return ParseCancel(b) },
 	RecordHave:       func(b []byte) (Body, error) { return ParseHave(b) },
+	RecordAsk:        func(b []byte) (Body, error) { return ParseAsk(b) },
+	RecordTold:       func(b []byte) (Body, error) { return ParseTolds(b) },
+	RecordText:       func(b []byte) (Body, error) { return ParseText(b) },
 	RecordAuth:       func(b []byte) (Body, error) { return ParseAuth(b) },
 	RecordSign:       func(b []byte) (Body, error) { return ParseSign(b) },
 }
@@ -223,6 +226,9 @@ var bodies = []struct {
 	{Done{1, DoneWrong}, 0},
 	{Cancel{1, CancelBusy, "later"}, 5},
 	{Have{Hash{1}, 1024, 10, false, false, []Run{{0, 2}, {4, 6}}}, 0},
+	{Ask{ID{1}, ID{2}}, 0},
+	{Tolds{Ask{ID{1}, ID{2}}, []Told{{ID{1}, 3, Finding{Peer: ID{2}, State: StateDirect, RTT: 7}}, {From: ID{2}}}}, 0},
+	{Text{9, "good morning"}, 0},
 	{Auth{1, 2, 3, [16]byte{4}}, 0},
 	{Sign{[8]byte{1}, 2, [64]byte{3}}, 0},
 }
@@ -284,6 +290,8 @@ func TestHostileBodies(t *testing.T) {
 		{"blocks of 0 bytes", RecordOffer, strings.Repeat("00", 40) + "0000000000000001" + "0000" + "00" + "003c" + "00" + strings.Repeat("00", 32)},
 		{"65 blocks", RecordGet, strings.Repeat("00", 10) + "01" + "00000000" + "0041"},
 		{"blocks beyond the last number", RecordGet, strings.Repeat("00", 10) + "01" + "ffffffff" + "0002"},
+		{"three tolds", RecordTold, strings.Repeat("00", 32) + "03" + strings.Repeat("00", 3*68)},
+		{"a long text", RecordText, "0000000000000001" + "03e9" + strings.Repeat("61", 1001)},
 		{"65535 runs", RecordHave, strings.Repeat("00", 32) + "0400" + "ffffffff" + "00" + "ffff" + sixty},
 		{"runs backwards", RecordHave, strings.Repeat("00", 32) + "0400" + "00000010" + "00" + "0002" + "0000000400000001" + "0000000000000001"},
 		{"run past the end", RecordHave, strings.Repeat("00", 32) + "0400" + "00000010" + "00" + "0001" + "0000000f00000002"},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/sonde-net/sonde/internal/peerjson"
 )
 
 // A Configuration is the client's order for one test, its first message.
@@ -122,7 +124,7 @@ func (o *object) testID(key string) (id TestID) {
 	if !ok {
 		return id
 	}
-	if list, _, err := elements(v, len(id)); err == nil {
+	if list, _, err := peerjson.Elements(v, len(id)); err == nil {
 		for i, e := range list {
 			if n, err := strconv.ParseInt(string(e), 10, 64); err == nil {
 				id[i] = byte(n)

@@ -3,6 +3,8 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/sonde-net/sonde/internal/peerjson"
 )
 
 // A Message is one control message: a Configuration, Connect, ConnectReady,
@@ -29,7 +31,7 @@ func Parse(payload []byte) (Message, error) {
 	}
 	read, ok := readers[kind]
 	if !ok {
-		return nil, &KindError{Kind: excerpt([]byte(kind))}
+		return nil, &KindError{Kind: peerjson.Excerpt([]byte(kind))}
 	}
 	o.message = string(kind)
 	m := read(kind, o)

@@ -1,14 +1,12 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
-	"strings"
+
+	"github.com/sonde-net/sonde/internal/peerjson"
 )
 
 // Bounds of one message, beside MaxPayload. The deepest real one has two
@@ -29,71 +27,11 @@ type object struct {
 
 // parseObject splits b, which must be one JSON object and nothing more.
 func parseObject(message string, b []byte) (*object, error) {
-	if err := checkDepth(b); err != nil {
+	members, err := peerjson.Members(b, peerjson.Bounds{Depth: maxDepth, Members: maxMembers})
+	if err != nil {
 		return nil, fmt.Errorf("rperf: %s: %w", message, err)
 	}
-	o := &object{message: message, members: map[string]json.RawMessage{}}
-	if err := o.split(json.NewDecoder(bytes.NewReader(b))); err != nil {
-		return nil, fmt.Errorf("rperf: %s: %w", message, err)
-	}
-	return o, nil
-}
-
-func (o *object) split(dec *json.Decoder) error {
-	if t, err := dec.Token(); err != nil {
-		return unexpectedEOF(err)
-	} else if t != json.Delim('{') {
-		return errors.New("not a JSON object")
-	}
-	for n := 0; dec.More(); n++ {
-		if n == maxMembers {
-			return fmt.Errorf("more than %d keys", maxMembers)
-		}
-		key, err := dec.Token()
-		if err != nil {
-			return unexpectedEOF(err)
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return unexpectedEOF(err)
-		}
-		o.members[key.(string)] = value // a Token before a value is a string
-	}
-	if _, err := dec.Token(); err != nil {
-		return unexpectedEOF(err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("something follows the JSON object")
-	}
-	return nil
-}
-
-func unexpectedEOF(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-// checkDepth refuses deep nesting before a decoder follows it.
-func checkDepth(b []byte) error {
-	depth, quoted := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return fmt.Errorf("nested more than %d deep", maxDepth)
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return nil
+	return &object{message: message, members: members}, nil
 }
 
 func (o *object) raw(key string) (json.RawMessage, bool) {
@@ -111,25 +49,10 @@ func (o *object) reject(key, want string) {
 	if o.err == nil {
 		f := &FieldError{Message: o.message, Field: key, Want: want}
 		if v, ok := o.raw(key); ok {
-			f.Value = excerpt(v)
+			f.Value = peerjson.Excerpt(v)
 		}
 		o.err = f
 	}
-}
-
-// excerpt makes a value of the peer fit for an error message.
-func excerpt(v json.RawMessage) string {
-	const most = 40
-	s := strings.ToValidUTF8(string(v[:min(len(v), most)]), "?")
-	if len(v) > most {
-		s += "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 // require records the first of keys that is missing.
@@ -205,7 +128,7 @@ func (o *object) ports(key string) []uint16 {
 	if !ok {
 		return nil
 	}
-	list, more, err := elements(v, MaxStreams)
+	list, more, err := peerjson.Elements(v, MaxStreams)
 	if err != nil || more {
 		o.reject(key, fmt.Sprintf("a list of at most %d ports", MaxStreams))
 		return nil
@@ -220,26 +143,6 @@ func (o *object) ports(key string) []uint16 {
 		ports = append(ports, uint16(p))
 	}
 	return ports
-}
-
-// elements splits a list, up to its first most elements, and says whether
-// there are more: a hostile list is never held as a whole.
-func elements(v json.RawMessage, most int) (list []json.RawMessage, more bool, err error) {
-	dec := json.NewDecoder(bytes.NewReader(v))
-	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return nil, false, errors.New("not a list")
-	}
-	for dec.More() {
-		if len(list) == most {
-			return list, true, nil
-		}
-		var e json.RawMessage
-		if err := dec.Decode(&e); err != nil {
-			return nil, false, err
-		}
-		list = append(list, e)
-	}
-	return list, false, nil
 }
 
 // object is a nested object, nil when it is missing.

@@ -32,7 +32,7 @@ type release struct {
 func main() {
 	out := flag.String("o", "dist", "`FOLDER` for the files, made if missing")
 	version := flag.String("version", "", "`VERSION` of the release; the tag of this commit if empty")
-	only := flag.String("only", "", "`TARGETS`, such as linux/amd64,nano/linux/mipsle; all of them if empty")
+	only := flag.String("only", "", "`TARGETS`, such as linux/amd64,nano/linux/arm64; all of them if empty")
 	twice := flag.Bool("twice", false, "make everything twice and compare the bytes")
 	flag.Parse()
 	if err := run(*out, *version, *only, *twice); err != nil {

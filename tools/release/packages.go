@@ -17,8 +17,29 @@ const description = `measures networks by speaking the protocols already out the
  STAMP and ptptest in one program, with accounts, quotas, schedules, a terminal
  screen and a web page.`
 
+// dated copies a file of the tree into dir, as old as the release: the apk format
+// keeps the time of scripts, which is that of a checkout.
+func (r *release) dated(dir, name string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(r.root, name))
+	if err != nil {
+		return "", err
+	}
+	to := filepath.Join(dir, filepath.Base(name))
+	return to, errors.Join(os.WriteFile(to, b, 0o755), os.Chtimes(to, r.date, r.date))
+}
+
 // pack makes the package of one format.
 func (r *release) pack(t target, format string, parts []file) (err error) {
+	dir, err := os.MkdirTemp("", "scripts")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	after, err1 := r.dated(dir, "packaging/scripts/postinstall.sh")
+	before, err2 := r.dated(dir, "packaging/scripts/preremove.sh")
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
 	info := nfpm.WithDefaults(&nfpm.Info{
 		Name: t.product(), Arch: t.packageArch(), Platform: t.os, Version: r.version, Release: "1", MTime: r.date,
 		Section: "net", Priority: "optional", License: "MIT", Vendor: "sonde",
@@ -27,8 +48,8 @@ func (r *release) pack(t target, format string, parts []file) (err error) {
 		Overridables: nfpm.Overridables{
 			Contents: r.contents(format, parts),
 			Scripts: nfpm.Scripts{
-				PostInstall: filepath.Join(r.root, "packaging/scripts/postinstall.sh"),
-				PreRemove:   filepath.Join(r.root, "packaging/scripts/preremove.sh"),
+				PostInstall: after,
+				PreRemove:   before,
 			},
 			RPM: nfpm.RPM{BuildHost: "sonde", Summary: "measures networks by speaking the protocols already out there"},
 		},

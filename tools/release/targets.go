@@ -5,13 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 )
 
 // A target is a system and a processor that the program is built for.
 type target struct {
 	os, arch string
 	variant  string // of the processor: 7 for GOARM, softfloat for GOMIPS
-	nano     bool   // the small program for routers: no store, web, telemetry
+	nano     bool   // the small program for routers: no daemon, store, web, telemetry
 	packages []string
 }
 
@@ -33,8 +34,8 @@ var targets = []target{
 	{os: "linux", arch: "mips", variant: "softfloat", nano: true},
 }
 
-// nanoTags leave out what a router has no room for.
-const nanoTags = "nostore,noweb,nootel,notui"
+// nanoTag leaves out what a router has no room for.
+const nanoTag = "nano"
 
 // String is the target as -only takes it.
 func (t target) String() string {
@@ -86,10 +87,11 @@ func (t target) environment() []string {
 // build builds the program for t: without paths of this machine, without a
 // symbol table, dated by the commit.
 func (r *release) build(t target, to string) error {
-	args := []string{"build", "-trimpath", "-o", to,
-		"-ldflags", "-s -w -buildid= -X github.com/sonde-net/sonde/app/cli.version=" + r.version}
+	const cli = " -X github.com/sonde-net/sonde/app/cli."
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-o", to, "-ldflags", "-s -w -buildid=" +
+		cli + "version=" + r.version + cli + "commit=" + r.commit + cli + "date=" + r.date.UTC().Format(time.DateOnly)}
 	if t.nano {
-		args = append(args, "-tags", nanoTags)
+		args = append(args, "-tags", nanoTag)
 	}
 	cmd := exec.Command("go", append(args, ".")...)
 	cmd.Dir, cmd.Stderr = r.root, os.Stderr

@@ -1,0 +1,10 @@
+//go:build nano
+
+package cli
+
+// The small build is without these.
+var (
+	daemonCommands  []command
+	daemonBorrowed  map[string]command
+	daemonProtocols []string
+)

@@ -1,0 +1,5 @@
+//go:build race
+
+package testmemory
+
+const race = true
