@@ -117,15 +117,14 @@ func (p *public) end() result.End {
 // use is what a user has moved, once the books are closed.
 func (p *public) use(name string) account.Use {
 	p.Helper()
-	for until := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		u, err := p.store.Usage(p.Context(), account.Subject{Account: name}, time.Now().Add(-48*time.Hour))
-		if err != nil {
-			p.Fatal(err)
-		}
-		if p.policy.Settled() || time.Now().After(until) {
-			return u[0]
-		}
+	for until := time.Now().Add(20 * time.Second); !p.policy.Settled() && time.Now().Before(until); {
+		time.Sleep(20 * time.Millisecond)
 	}
+	u, err := p.store.Usage(p.Context(), account.Subject{Account: name}, time.Now().Add(-48*time.Hour))
+	if err != nil {
+		p.Fatal(err)
+	}
+	return u[0]
 }
 
 // underWay waits until a test of ann has moved so much.

@@ -25,9 +25,13 @@ const near, far = "192.0.2.1", "192.0.2.2"
 // hostCPU shows every reader of this machine's load a made-up one: user and idle
 // time in hundredths of a second for each second that passes. It ends with ctx.
 func hostCPU(ctx context.Context, t *testing.T, dir string, busy, idle int) {
+	next := filepath.Join(dir, "next")
 	write := func(n int) {
 		line := fmt.Sprintf("cpu  %d 0 0 %d 0 0 0 0 0 0\n", n*busy, n*idle)
-		if err := os.WriteFile(filepath.Join(dir, "stat"), []byte(line), 0o644); err != nil {
+		if err := os.WriteFile(next, []byte(line), 0o644); err != nil {
+			t.Error(err)
+		}
+		if err := os.Rename(next, filepath.Join(dir, "stat")); err != nil { // nobody reads half of it
 			t.Error(err)
 		}
 	}
