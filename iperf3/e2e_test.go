@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -259,19 +258,12 @@ func TestOmit(t *testing.T) {
 
 // TestLoopback runs over real sockets, every mode at once.
 func TestLoopback(t *testing.T) {
-	srv := &Server{Sink: &record{}}
-	ctx, stop := context.WithCancel(t.Context())
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ctx, l) }()
+	target, _, _ := serveReal(t, &Server{})
 	var wg sync.WaitGroup
 	for _, udp := range []bool{false, true} {
 		for _, d := range []result.Direction{result.Up, result.Down, result.Both} {
 			wg.Go(func() {
-				c := Client{Target: l.Addr().String(), UDP: udp, Direction: d, Duration: time.Second, Rate: 4e6, Streams: 2}
+				c := Client{Target: target, UDP: udp, Direction: d, Duration: time.Second, Rate: 4e6, Streams: 2}
 				r := &record{}
 				if err := c.Run(t.Context(), r); err != nil {
 					t.Errorf("udp=%v %v: %v", udp, d, err)
@@ -287,35 +279,30 @@ func TestLoopback(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	stop()
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
 }
 
 // TestPacedByServer: what the server sends over its one UDP socket keeps the rate
-// asked for. A quarter of it came when each datagram waited for a timer of its own.
+// asked for. A quarter of it came when each datagram waited for a timer of its own:
+// then no run is near it, however idle the machine.
 func TestPacedByServer(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- (&Server{}).Serve(ctx, l) }()
+	target, _, _ := serveReal(t, &Server{})
 	const rate = 50e6
-	r := &record{}
-	c := Client{Target: l.Addr().String(), UDP: true, Direction: result.Down, Duration: time.Second, Rate: rate}
-	if err := c.Run(t.Context(), r); err != nil {
-		t.Fatal(err)
+	best := 0.0
+	for range 5 {
+		r := &record{}
+		c := Client{Target: target, UDP: true, Direction: result.Down, Duration: time.Second, Rate: rate}
+		if err := c.Run(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		got := float64(r.end(t).Down.Received.Bytes) * 8
+		if got > rate*11/10 {
+			t.Errorf("%.1f Mbit/s of %.1f", got/1e6, rate/1e6)
+		}
+		if best = max(best, got); best > rate*6/10 {
+			return
+		}
 	}
-	if got := float64(r.end(t).Down.Received.Bytes) * 8; got < rate*6/10 || got > rate*11/10 {
-		t.Errorf("%.1f Mbit/s of %.1f", got/1e6, rate/1e6)
-	}
-	stop()
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
+	t.Errorf("%.1f Mbit/s of %.1f at best", best/1e6, rate/1e6)
 }
 
 // TestNobody: errors are quick, and end the run with a code.

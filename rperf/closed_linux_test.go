@@ -1,7 +1,6 @@
 package rperf
 
 import (
-	"context"
 	"net"
 	"testing"
 	"time"
@@ -11,30 +10,11 @@ import (
 	"github.com/sonde-net/sonde/rperf/wire"
 )
 
-// serveLoopback runs srv on the real loopback interface until the test ends.
-func serveLoopback(t *testing.T, srv *Server) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	return l.Addr().String()
-}
-
 // TestClosedPort: a server that is to send to a UDP port that nobody listens on
 // reports the stream as failed as soon as the kernel tells, as a real one does.
 func TestClosedPort(t *testing.T) {
-	sink := &record{}
-	conn, err := net.Dial("tcp", serveLoopback(t, &Server{Sink: sink}))
+	target, sink, _ := serveReal(t, &Server{})
+	conn, err := net.Dial("tcp", target)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -212,20 +211,13 @@ func TestUnlimited(t *testing.T) {
 
 // TestLoopback runs over real sockets, every mode at once.
 func TestLoopback(t *testing.T) {
-	srv := &Server{Sink: &record{}, CPUs: []int{0, 9999}} // the second is on no machine of ours: a warning
-	ctx, stop := context.WithCancel(t.Context())
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ctx, l) }()
+	target, _, _ := serveReal(t, &Server{CPUs: []int{0, 9999}}) // the second is on no machine of ours: a warning
 	var wg sync.WaitGroup
 	for _, udp := range []bool{false, true} {
 		for _, d := range []result.Direction{result.Up, result.Down} {
 			for _, classic := range []bool{false, true} {
 				wg.Go(func() {
-					c := Client{Target: l.Addr().String(), UDP: udp, Direction: d, Duration: 500 * time.Millisecond, Rate: 8e6, Streams: 2, Classic: classic}
+					c := Client{Target: target, UDP: udp, Direction: d, Duration: 500 * time.Millisecond, Rate: 8e6, Streams: 2, Classic: classic}
 					r := &record{}
 					if err := c.Run(t.Context(), r); err != nil {
 						t.Errorf("udp=%v %v classic=%v: %v", udp, d, classic, err)
@@ -240,10 +232,6 @@ func TestLoopback(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	stop()
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
 }
 
 // TestNobody: errors are quick, and end the run with a code.

@@ -1,8 +1,6 @@
 package rperf
 
 import (
-	"context"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -13,19 +11,13 @@ import (
 // TestPauses: streams that pause between their datagrams, or until they are
 // opened, move what others do, and end as others do.
 func TestPauses(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- (&Server{}).Serve(ctx, l) }()
+	target, _, _ := serveReal(t, &Server{})
 	var wg sync.WaitGroup
 	for _, udp := range []bool{false, true} {
 		for _, d := range []result.Direction{result.Up, result.Down} {
 			wg.Go(func() {
 				// 5 datagrams a second on each stream
-				c := Client{Target: l.Addr().String(), UDP: udp, Direction: d, Duration: 2 * time.Second,
+				c := Client{Target: target, UDP: udp, Direction: d, Duration: 2 * time.Second,
 					Rate: 50_000, Length: 1000, Streams: 2 * fewStreams, Classic: udp}
 				r := &record{}
 				if err := c.Run(t.Context(), r); err != nil {
@@ -45,8 +37,4 @@ func TestPauses(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	stop()
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
 }
