@@ -32,12 +32,8 @@ func newBatches(r *Receiver) *batches {
 
 // open makes what a batch lands in, until close.
 func (b *batches) open() {
-	n := 1
-	if sock.Joins(b.Conn) {
-		n = joinedBatch
-	}
-	b.reader = NewReader(b.Conn, n, b.Header, b.parses())
-	b.whose, b.mine = make([]*source, n), make([]bool, n)
+	b.reader = NewReader(b.Conn, 1, b.Header, b.parses())
+	b.whose, b.mine = make([]*source, b.reader.Batch()), make([]bool, b.reader.Batch())
 }
 
 func (b *batches) close() {
@@ -48,7 +44,7 @@ func (b *batches) close() {
 // read waits for the next batch: of one message when the budget is nearly gone, so
 // that little comes beyond it.
 func (b *batches) read() ([]sock.Message, error) {
-	most := joinedBatch
+	most := b.reader.Batch()
 	if left, limited := b.Budget.Left(); limited && left < lowBudget {
 		most = 1
 	}

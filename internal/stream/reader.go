@@ -30,12 +30,12 @@ type Reader struct {
 	whole *trainRoom     // what ms is made of while trains come; nil: nothing flows
 }
 
-// NewReader makes a Reader of batches of so many messages, 8 where trains come, of
-// which the first front bytes are read. Trains are read whole if trains is true.
+// NewReader makes a Reader of batches of so many messages, or of 8 where trains come.
+// Of each the first front bytes are read, and whole trains if trains is true.
 func NewReader(conn sock.PacketConn, batch, front int, trains bool) *Reader {
 	r := &Reader{conn: conn, front: max(1, front), joins: trains && sock.Joins(conn)}
 	if sock.Joins(conn) {
-		batch = min(batch, joinedBatch)
+		batch = joinedBatch
 	}
 	r.load.dropped, _ = conn.Dropped() // in an earlier test
 	r.ms = make([]sock.Message, batch)
@@ -48,6 +48,9 @@ func NewReader(conn sock.PacketConn, batch, front int, trains bool) *Reader {
 	}
 	return r
 }
+
+// Batch is the most messages of a batch.
+func (r *Reader) Batch() int { return len(r.ms) }
 
 // A trainRoom holds a batch of joined trains.
 type trainRoom [joinedBatch][joinedBytes]byte
