@@ -44,7 +44,11 @@ func openLoopback() (*network, error) {
 			return err
 		}
 		n.sender = n.receiver
-		return errors.Join(up("lo"), routeCubic("lo", "127.0.0.1/32", unix.RTN_LOCAL, unix.RT_TABLE_LOCAL))
+		link, addr, err := up("lo", "127.0.0.1/32")
+		if err != nil {
+			return err
+		}
+		return routeCubic(link, addr, unix.RTN_LOCAL, unix.RT_TABLE_LOCAL)
 	})
 	if errors.Is(err, os.ErrPermission) {
 		fmt.Fprintln(os.Stderr, "bench: not root: what cannot be told to use cubic uses the default of this machine")
@@ -99,21 +103,13 @@ func namespace() (netns.NsHandle, error) {
 
 // routeCubic has connections over the route to an address of link, which is there
 // already, use cubic.
-func routeCubic(link, cidr string, kind, table int) error {
-	l, err := netlink.LinkByName(link)
-	if err != nil {
-		return err
-	}
-	addr, err := netlink.ParseAddr(cidr)
-	if err != nil {
-		return err
-	}
+func routeCubic(link netlink.Link, addr *netlink.Addr, kind, table int) error {
 	to := &net.IPNet{IP: addr.IP.Mask(addr.Mask), Mask: addr.Mask}
 	scope := netlink.SCOPE_LINK
 	if kind == unix.RTN_LOCAL {
 		scope = netlink.SCOPE_HOST
 	}
-	route := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: to, Src: addr.IP, Scope: scope, Type: kind, Table: table, Congctl: "cubic"}
+	route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: to, Src: addr.IP, Scope: scope, Type: kind, Table: table, Congctl: "cubic"}
 	if err := netlink.RouteReplace(route); err != nil {
 		return fmt.Errorf("route to %v: %w", to, err)
 	}
@@ -136,30 +132,32 @@ func (n *network) join() error {
 	return address("bench1", "10.99.0.2/24")
 }
 
-func address(link, cidr string) error {
-	if err := errors.Join(up("lo"), up(link)); err != nil {
+// address gives a link an address, and sets the link and loopback up.
+func address(name, cidr string) error {
+	if _, _, err := up("lo", "127.0.0.1/8"); err != nil {
 		return err
 	}
-	l, err := netlink.LinkByName(link)
+	link, addr, err := up(name, cidr)
 	if err != nil {
 		return err
+	}
+	if err := netlink.AddrAdd(link, addr); err != nil {
+		return err
+	}
+	return routeCubic(link, addr, unix.RTN_UNICAST, unix.RT_TABLE_MAIN)
+}
+
+// up sets a link up, and returns it with the address that it has or is to have.
+func up(name, cidr string) (netlink.Link, *netlink.Addr, error) {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return nil, nil, err
 	}
 	addr, err := netlink.ParseAddr(cidr)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if err := netlink.AddrAdd(l, addr); err != nil {
-		return err
-	}
-	return routeCubic(link, cidr, unix.RTN_UNICAST, unix.RT_TABLE_MAIN)
-}
-
-func up(link string) error {
-	l, err := netlink.LinkByName(link)
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(l)
+	return link, addr, netlink.LinkSetUp(link)
 }
 
 func (n *network) close() {
