@@ -47,8 +47,7 @@ type clientRun struct {
 	mu   sync.Mutex // guards next
 	next int        // number of the latest connection, for Trace
 
-	watch  rtt.Watch
-	prober rtt.Prober // nil when latency is not probed
+	watch *rtt.Watch // of round trips beside the test; nil for none
 
 	target string // host:port
 }
@@ -85,9 +84,7 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 		return result.End{}, err
 	}
 	c.probeIdle(ctx, conn)
-	if c.prober != nil {
-		defer c.prober.Close()
-	}
+	defer c.watch.Close()
 	ctrl, release := newControl(ctx, conn)
 	reply, method, err := c.handshake(ctrl)
 	if err != nil {
@@ -99,7 +96,7 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 	t := c.newTest(conn, method)
 	t.begin(ctx)
 	defer t.stop(nil)
-	c.probeLoaded(t)
+	t.wg.Go(func() { c.watch.Run(t.ctx) })
 	if c.UDP {
 		return c.runUDP(ctx, t, ctrl, release)
 	}
@@ -268,7 +265,7 @@ func (c *clientRun) newTest(conn net.Conn, method string) *test {
 	return &test{
 		head: c.head, sink: c.sink, log: c.log, direction: c.Direction, zeros: !c.Random,
 		size: size, rate: c.UpRate, farRate: uint64(carried(c.DownRate)), interval: c.Interval, each: c.EachStream, duration: c.Duration,
-		connections: max(1, c.Connections), counters: c.Counters, budget: c.Budget, load: &c.load,
+		connections: max(1, c.Connections), counters: c.Counters, budget: c.Budget, load: &c.load, latency: c.watch,
 	}
 }
 

@@ -79,7 +79,7 @@ func (t *test) begin(parent context.Context) {
 // run measures until something stops the test, closes everything and returns
 // the End. The goroutines of p run in t.wg.
 func (t *test) run(p phase) result.End {
-	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, ways: p.ways(), rtt: t.rtt, each: t.each}
+	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, ways: p.ways(), rtt: t.latency.Interval, each: t.each}
 	defer t.counters.Begin()()
 	t.wg.Go(func() { t.watch(p) })
 	t.wg.Go(func() { t.beat(p) })
@@ -100,9 +100,7 @@ func (t *test) run(p phase) result.End {
 		t.meter.close(final, t.cpu(p))
 	}
 	end := t.meter.end(final)
-	if t.latency != nil {
-		end.Latency = t.latency.Latency()
-	}
+	end.Latency = t.latency.Latency()
 	end.Reason, end.Err = t.explain(cause)
 	return end
 }
@@ -116,9 +114,7 @@ func (t *test) measure(p phase) {
 			return
 		}
 	}
-	if t.latency != nil {
-		t.latency.Loaded()
-	}
+	t.latency.Loaded()
 	if t.duration > 0 {
 		left := t.duration - time.Since(t.meter.start)
 		defer time.AfterFunc(left, func() { t.stop(errDone) }).Stop()

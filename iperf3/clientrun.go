@@ -48,8 +48,7 @@ type clientRun struct {
 	plan   *plan
 	test   *test
 	rep    *reporter
-	prober rtt.Prober // nil when latency is not probed
-	watch  rtt.Watch
+	watch  *rtt.Watch // of round trips beside the test; nil for none
 }
 
 // reporter is nil when nobody wants iperf3's document.
@@ -76,14 +75,12 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 	}
 	defer conn.Close()
 	c.probeIdle(ctx, conn)
-	if c.prober != nil {
-		defer c.prober.Close()
-	}
+	defer c.watch.Close()
 	c.ctrl, c.peer = newControl(conn), sock.AddrPort(conn.RemoteAddr())
 	c.test = newTest(ctx, c.head, c.sink, c.Log, nil)
 	c.test.each = c.EachStream
 	defer c.test.stop(nil)
-	c.test.prober, c.test.watch = c.prober, &c.watch
+	c.test.watch = c.watch
 	if err := c.agree(ctx); err != nil {
 		for _, f := range c.test.flows {
 			f.close()

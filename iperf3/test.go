@@ -47,8 +47,7 @@ type test struct {
 	meter    meter
 	cpu      *cpuShare
 	begun    time.Time
-	prober   rtt.Prober // of round trips beside the test; nil for none
-	watch    *rtt.Watch // what the prober has found
+	watch    *rtt.Watch // of round trips beside the test; nil for none
 }
 
 // newTest makes the contexts of a test.
@@ -73,7 +72,7 @@ func (t *test) add(p part, sends bool) {
 func (t *test) start(r *reporter) {
 	t.begun = time.Now()
 	t.cpu = newCPUShare()
-	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, flows: t.flows, near: r, rtt: t.rtt, each: t.each, queueing: &t.plan.queue}
+	t.meter = meter{sink: t.sink, head: t.head, counters: t.counters, flows: t.flows, near: r, rtt: t.watch.Interval, each: t.each, queueing: &t.plan.queue}
 	var once sync.Once
 	for _, f := range t.flows {
 		ctx, group := t.ctx, &t.readers
@@ -194,7 +193,7 @@ func (t *test) finish(cause error) result.End {
 		f.close()
 	}
 	end := t.meter.end(time.Now())
-	end.Latency = t.latency()
+	end.Latency = t.watch.Latency()
 	end.Reason, end.Err = t.explain(context.Cause(t.ctx))
 	return end
 }

@@ -40,8 +40,7 @@ type clientRun struct {
 	sink   result.Sink
 	target string // host:port
 	yard   yard
-	prober rtt.Prober // nil when latency is not probed
-	watch  rtt.Watch
+	watch  *rtt.Watch // of round trips beside the test; nil for none
 	told   *reports
 	closed chan struct{} // closed when the server has closed, or we listen no more
 	leave  atomic.Bool   // we have said end: the server may close
@@ -63,9 +62,7 @@ func (c *clientRun) attempt(ctx context.Context) (result.End, error) {
 	}
 	defer conn.Close()
 	c.probeIdle(ctx, conn)
-	if c.prober != nil {
-		defer c.prober.Close()
-	}
+	defer c.watch.Close()
 	c.yard = yard{
 		net:   network{dial: c.Dial, listen: c.Listen, listenPacket: c.ListenPacket},
 		pools: newPools(c.Ports), peer: sock.AddrPort(conn.RemoteAddr()).Addr(), unproven: &admit.Gate{}, // one test is bounded by itself
@@ -113,7 +110,7 @@ func (c *clientRun) newTest(ctrl *control) *test {
 	t := &test{
 		head: c.head, sink: c.sink, log: c.Log, cfg: c.configuration(), ctrl: ctrl,
 		sends: c.Direction == result.Up, interval: c.Interval, each: c.EachStream, counters: c.Counters,
-		cpus: &turn{cpus: c.CPUs}, prober: c.prober, watch: &c.watch,
+		cpus: &turn{cpus: c.CPUs}, watch: c.watch,
 	}
 	if c.Records != nil {
 		t.record = func(i wire.Interval) error { c.Records(Record{Interval: i}); return nil }

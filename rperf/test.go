@@ -41,8 +41,7 @@ type test struct {
 	cpus     *turn
 	poller   *sock.Poller // watches streams that pause; nil: none does
 	paused   atomic.Int32 // streams that do now
-	prober   rtt.Prober   // of round trips beside the test; nil for none
-	watch    *rtt.Watch   // what the prober has found
+	watch    *rtt.Watch   // of round trips beside the test; nil for none
 
 	record func(wire.Interval) error         // of one stream, each second; nil: nobody wants it
 	over   func(stream int, err error) error // when a part has ended; nil: nobody wants to know
@@ -100,7 +99,7 @@ func (t *test) start(far func() []result.View) {
 	cpu.Busy() // the first sample only sets the start
 	t.meter = meter{
 		sink: t.sink, head: t.head, counters: t.counters, direction: direction(t.cfg), sends: t.sends,
-		near: t.views, far: far, rtt: t.rtt, each: t.each, queueing: &t.queue, cpu: func() (c result.CPU) {
+		near: t.views, far: far, rtt: t.watch.Interval, each: t.each, queueing: &t.queue, cpu: func() (c result.CPU) {
 			if p, ok := cpu.Busy(); ok {
 				c.Local = &p
 			}
@@ -351,7 +350,7 @@ func (t *test) finish(cause error) result.End {
 		t.meter.last(now)
 	}
 	end := t.meter.end(time.Now())
-	end.Latency = t.latency()
+	end.Latency = t.watch.Latency()
 	end.Reason, end.Err = t.explain(context.Cause(t.ctx))
 	return end
 }

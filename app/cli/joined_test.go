@@ -3,9 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/rtt"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -92,43 +96,46 @@ func TestJoinedCut(t *testing.T) {
 	}
 }
 
-// slow is a prober whose answers take a while.
-type slow struct{ asked, closed int }
-
-func (s *slow) Probe(context.Context) (time.Duration, error) {
-	s.asked++
-	return 3 * time.Millisecond, nil
-}
-func (s *slow) Method() string       { return "test" }
-func (s *slow) Every() time.Duration { return time.Millisecond }
-func (s *slow) Close() error         { s.closed++; return nil }
-
 // TestProbedBeside: the probes' figures stand in the results, and the probes
 // end with the test.
 func TestProbedBeside(t *testing.T) {
-	var g gather
-	p := &slow{}
-	s := &probed{next: &g, prober: p}
-	s.ctx, s.stop = context.WithCancel(t.Context())
-	s.watch.Idle(t.Context(), p, 20*time.Millisecond)
-	s.Put(result.Begin{})
-	time.Sleep(20 * time.Millisecond)
-	s.Put(result.Interval{Stream: result.AllStreams})
-	s.Put(result.Interval{Stream: 0})
-	s.Put(result.End{Elapsed: time.Second})
-	asked := p.asked
-	time.Sleep(5 * time.Millisecond)
-	if p.asked != asked {
-		t.Error("probes go on after the end")
-	}
-	if i := g.all[1].(result.Interval); i.RTT == nil || i.RTT.P50 < 2*time.Millisecond {
-		t.Errorf("interval: RTT %+v", i.RTT)
-	}
-	if i := g.all[2].(result.Interval); i.RTT != nil {
-		t.Error("a single stream has a round trip")
-	}
-	l := g.all[3].(result.End).Latency
-	if l == nil || l.Idle == nil || l.Loaded == nil || l.Method != "test" {
-		t.Errorf("latency: %+v", l)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		dial := func(context.Context, string, string) (net.Conn, error) {
+			asked++
+			time.Sleep(3 * time.Millisecond)
+			near, far := net.Pipe()
+			return near, far.Close()
+		}
+		w, err := rtt.Begin(t.Context(), netip.Addr{}, netip.MustParseAddrPort("192.0.2.1:5199"), dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var g gather
+		s := &probed{next: &g, watch: w}
+		s.ctx, s.stop = context.WithCancel(t.Context())
+		s.Put(result.Begin{})
+		time.Sleep(2 * time.Second)
+		s.Put(result.Interval{Stream: result.AllStreams})
+		s.Put(result.Interval{Stream: 0})
+		s.Put(result.End{Elapsed: time.Second})
+		before := asked
+		time.Sleep(2 * time.Second)
+		if asked != before {
+			t.Error("probes go on after the end")
+		}
+		if b := g.all[0].(result.Begin); b.Idle == nil || b.Idle.Count < 10 {
+			t.Errorf("begin: idle %+v", b.Idle)
+		}
+		if i := g.all[1].(result.Interval); i.RTT == nil || i.RTT.P50 < 2*time.Millisecond {
+			t.Errorf("interval: RTT %+v", i.RTT)
+		}
+		if i := g.all[2].(result.Interval); i.RTT != nil {
+			t.Error("a single stream has a round trip")
+		}
+		l := g.all[3].(result.End).Latency
+		if l == nil || l.Idle == nil || l.Loaded == nil || l.Method != rtt.MethodConnect {
+			t.Errorf("latency: %+v", l)
+		}
+	})
 }

@@ -13,12 +13,8 @@ import (
 	"github.com/sonde-net/sonde/result"
 )
 
-// idleTime is how long the idle path is probed before a test, and pickTime how
-// long an answer to a probe is looked for.
-const (
-	idleTime = 500 * time.Millisecond
-	pickTime = 700 * time.Millisecond
-)
+// lookUpTime is how long a target's address is looked for, to be probed.
+const lookUpTime = 700 * time.Millisecond
 
 // A beside probes round trips beside a test whose protocol has no probes of its
 // own: by ICMP echoes, which take no place at the server.
@@ -32,43 +28,36 @@ type beside struct {
 // idle and under load, into its results. Where echoes do not come back the test
 // runs without.
 func (b beside) run(ctx context.Context, target string, sink result.Sink, run func(context.Context, result.Sink) error) error {
-	p := b.prober(ctx, target)
-	if p == nil {
+	w, err := b.watch(ctx, target)
+	if err != nil {
+		b.log.Debug("latency is not probed", "err", err)
 		return run(ctx, sink)
 	}
-	defer p.Close()
-	s := &probed{next: sink, prober: p}
-	s.watch.Idle(ctx, p, idleTime)
+	defer w.Close()
+	s := &probed{next: sink, watch: w}
 	s.ctx, s.stop = context.WithCancel(ctx)
 	defer s.end()
 	return run(ctx, s)
 }
 
-// prober looks for echoes from the target; nil without them.
-func (b beside) prober(ctx context.Context, target string) rtt.Prober {
-	ctx, cancel := context.WithTimeout(ctx, pickTime)
+// watch probes the idle path to the target; an error without echoes.
+func (b beside) watch(ctx context.Context, target string) (*rtt.Watch, error) {
+	look, cancel := context.WithTimeout(ctx, lookUpTime)
 	defer cancel()
-	to, err := lookUp(ctx, b.network, hostOf(target))
+	to, err := lookUp(look, b.network, hostOf(target))
 	if err != nil {
-		b.log.Debug("latency is not probed", "err", err)
-		return nil
+		return nil, err
 	}
-	p, err := rtt.Pick(ctx, b.from, netip.AddrPortFrom(to, 0), nil) // without a port only echoes are left
-	if err != nil {
-		b.log.Debug("latency is not probed", "err", err)
-		return nil
-	}
-	return p
+	return rtt.Begin(ctx, b.from, netip.AddrPortFrom(to, 0), nil) // without a port only echoes are left
 }
 
 // probed is the sink of a test with probes beside it.
 type probed struct {
-	next   result.Sink
-	prober rtt.Prober
-	watch  rtt.Watch
-	ctx    context.Context
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
+	next  result.Sink
+	watch *rtt.Watch
+	ctx   context.Context
+	stop  context.CancelFunc
+	wg    sync.WaitGroup
 }
 
 // end ends the probes.
@@ -83,7 +72,7 @@ func (s *probed) Put(e result.Event) {
 	case result.Begin:
 		s.watch.Loaded()
 		e.Idle = s.watch.IdleDelay()
-		s.wg.Go(func() { s.watch.Run(s.ctx, s.prober) })
+		s.wg.Go(func() { s.watch.Run(s.ctx) })
 		s.next.Put(e)
 	case result.Interval:
 		if e.Stream == result.AllStreams && e.RTT == nil {

@@ -13,12 +13,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
-
-	"github.com/sonde-net/sonde/internal/pace"
-	"github.com/sonde-net/sonde/internal/stat"
-	"github.com/sonde-net/sonde/result"
 )
 
 // The methods, as results name them.
@@ -43,11 +38,11 @@ type Prober interface {
 // A DialFunc opens a TCP connection.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Pick returns the prober for the host and open TCP port at to: echoes from the
+// pick returns the prober for the host and open TCP port at to: echoes from the
 // local address if one comes back within Wait, otherwise connections. With a
 // dial function of the caller's only that is used. A port of 0 leaves only
 // echoes: for servers that take every connection for a client.
-func Pick(ctx context.Context, local netip.Addr, to netip.AddrPort, dial DialFunc) (Prober, error) {
+func pick(ctx context.Context, local netip.Addr, to netip.AddrPort, dial DialFunc) (Prober, error) {
 	if dial != nil {
 		return &connector{to: to.String(), dial: dial}, nil
 	}
@@ -97,85 +92,3 @@ func (c *connector) Probe(ctx context.Context) (time.Duration, error) {
 func (c *connector) Method() string       { return MethodConnect }
 func (c *connector) Every() time.Duration { return 500 * time.Millisecond }
 func (c *connector) Close() error         { return nil }
-
-// A Watch is what the probes of a test have found. Its methods are safe for
-// concurrent use; the zero Watch is ready.
-type Watch struct {
-	mu       sync.Mutex // guards what follows
-	method   string
-	idle     stat.Histogram
-	loaded   stat.Histogram
-	interval stat.Histogram
-	lost     uint64
-	load     bool
-}
-
-// Loaded says that the load begins now.
-func (w *Watch) Loaded() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.load = true
-}
-
-// Idle probes for the given time, every so often, before the load.
-func (w *Watch) Idle(ctx context.Context, p Prober, during time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, during)
-	defer cancel()
-	w.run(ctx, p, during/10)
-}
-
-// Run probes until ctx ends.
-func (w *Watch) Run(ctx context.Context, p Prober) { w.run(ctx, p, p.Every()) }
-
-func (w *Watch) run(ctx context.Context, p Prober, every time.Duration) {
-	w.mu.Lock()
-	w.method = p.Method()
-	w.mu.Unlock()
-	for range pace.Ticks(ctx, every) {
-		took, err := p.Probe(ctx)
-		if ctx.Err() != nil && err != nil {
-			return
-		}
-		w.record(took, err)
-	}
-}
-
-func (w *Watch) record(took time.Duration, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case err != nil:
-		w.lost++
-	case w.load:
-		w.loaded.Record(took)
-		w.interval.Record(took)
-	default:
-		w.idle.Record(took)
-	}
-}
-
-// Interval is the distribution since the last call, nil if there was no probe.
-func (w *Watch) Interval() *result.Delay {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	d := w.interval.Delay()
-	w.interval.Reset()
-	return d
-}
-
-// IdleDelay is what the idle path showed, nil without an answer.
-func (w *Watch) IdleDelay() *result.Delay {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.idle.Delay()
-}
-
-// Latency is all that was found, nil if nothing was.
-func (w *Watch) Latency() *result.Latency {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.method == "" {
-		return nil
-	}
-	return &result.Latency{Method: w.method, Idle: w.idle.Delay(), Loaded: w.loaded.Delay(), Lost: w.lost}
-}

@@ -31,7 +31,7 @@ func listen(t *testing.T, address string) netip.AddrPort {
 func TestPick(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		to := listen(t, address)
-		p, err := Pick(t.Context(), netip.Addr{}, to, nil)
+		p, err := pick(t.Context(), netip.Addr{}, to, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +47,7 @@ func TestPick(t *testing.T) {
 func TestConnector(t *testing.T) {
 	to := listen(t, "127.0.0.1:0")
 	dials := 0
-	p, err := Pick(t.Context(), netip.Addr{}, to, func(ctx context.Context, network, address string) (net.Conn, error) {
+	p, err := pick(t.Context(), netip.Addr{}, to, func(ctx context.Context, network, address string) (net.Conn, error) {
 		dials++
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	})
@@ -61,18 +61,15 @@ func TestConnector(t *testing.T) {
 
 // TestWatch tells idle from loaded probes and loses none.
 func TestWatch(t *testing.T) {
-	var w Watch
-	if w.Latency() != nil {
-		t.Error("a latency before any probe")
-	}
 	p := &scripted{delays: []time.Duration{1, 2, 3, 40, 50, 0, 60}}
+	w := &Watch{prober: p}
 	idle, stop := context.WithCancel(t.Context())
 	p.at = map[int]func(){3: stop}
-	w.run(idle, p, time.Microsecond)
+	w.run(idle, time.Microsecond)
 	w.Loaded()
 	loaded, stop := context.WithCancel(t.Context())
 	p.at[7] = stop
-	w.run(loaded, p, time.Microsecond)
+	w.run(loaded, time.Microsecond)
 	l := w.Latency()
 	if l.Idle.Count != 3 || l.Loaded.Count != 3 || l.Lost != 1 {
 		t.Fatalf("idle %+v, loaded %+v, lost %d", l.Idle, l.Loaded, l.Lost)
@@ -85,6 +82,17 @@ func TestWatch(t *testing.T) {
 	}
 	if d := w.Interval(); d != nil {
 		t.Errorf("an interval without probes has %+v", d)
+	}
+}
+
+// TestWatchOfNothing: a test without probes asks a nil Watch.
+func TestWatchOfNothing(t *testing.T) {
+	var w *Watch
+	w.Loaded()
+	w.Run(t.Context())
+	w.Close()
+	if w.Interval() != nil || w.IdleDelay() != nil || w.Latency() != nil {
+		t.Error("something was found without probes")
 	}
 }
 
