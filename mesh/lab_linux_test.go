@@ -83,11 +83,25 @@ func TestLaboratory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
-	var labs []*lab
+	var pairs [][2]string
 	for i, x := range kinds {
 		for _, y := range kinds[i:] {
-			labs = append(labs, newLab(t, x, y))
+			pairs = append(pairs, [2]string{x, y})
 		}
+	}
+	// A machine that does nothing for a second has a node take a late answer for
+	// none. Such a pair tries once more: what is wrong stays so.
+	if pairs = tryPairs(t, pairs, t.Logf); len(pairs) > 0 {
+		tryPairs(t, pairs, t.Errorf)
+	}
+}
+
+// tryPairs has pairs of kinds meet, all at once, and returns those that did not as
+// the behaviours say, which fault tells.
+func tryPairs(t *testing.T, pairs [][2]string, fault func(format string, args ...any)) (failed [][2]string) {
+	var labs []*lab
+	for _, p := range pairs {
+		labs = append(labs, newLab(t, p[:]...))
 	}
 	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		if !slices.ContainsFunc(labs, func(l *lab) bool { return !l.isSettled() }) {
@@ -96,11 +110,14 @@ func TestLaboratory(t *testing.T) {
 	}
 	time.Sleep(5 * time.Second) // a relayed pair that is to stay so does
 	for _, l := range labs {
-		l.judge(t)
+		if !l.judge(t, fault) {
+			failed = append(failed, l.kinds)
+		}
 		for _, stop := range slices.Backward(l.stop) {
 			stop()
 		}
 	}
+	return failed
 }
 
 func newLab(t *testing.T, kinds ...string) *lab {
@@ -302,36 +319,39 @@ func (l *lab) isSettled() bool {
 	return true
 }
 
-func (l *lab) judge(t *testing.T) {
+func (l *lab) judge(t *testing.T, fault func(format string, args ...any)) (ok bool) {
+	ok = true
+	wrong := func(format string, args ...any) { ok = false; fault(format, args...) }
 	want := expected(l.kinds[0], l.kinds[1])
 	for i, r := range l.seen {
 		st := r.Status()
 		name := fmt.Sprintf("%s with %s", l.kinds[i], l.kinds[1-i])
 		if found := [2]string{st.NAT.Mapping, st.NAT.Filtering}; found != foundAs[l.kinds[i]] {
-			t.Errorf("%s: found %q, remarks %q, want %q", name, found, st.NAT.Remarks, foundAs[l.kinds[i]])
+			wrong("%s: found %q, remarks %q, want %q", name, found, st.NAT.Remarks, foundAs[l.kinds[i]])
 		}
 		if len(st.Peers) != 1 {
-			t.Errorf("%s: %d peers", name, len(st.Peers))
+			wrong("%s: %d peers", name, len(st.Peers))
 			continue
 		}
 		p := st.Peers[0]
 		if p.State != want {
-			t.Errorf("%s: %s to %v (%s) after %d pings: %s", name, p.State, p.Address, p.Path, p.Pings.Sent, p.Reason)
+			wrong("%s: %s to %v (%s) after %d pings: %s", name, p.State, p.Address, p.Path, p.Pings.Sent, p.Reason)
 		}
 		if p.State == relay && (p.Reason != ReasonText(wire.ReasonBothHard) || p.Hint == "" || p.Path != PathRelayed) {
-			t.Errorf("%s: relayed (%s), because %q", name, p.Path, p.Reason)
+			wrong("%s: relayed (%s), because %q", name, p.Path, p.Reason)
 		}
 		if p.Pings.Replies == 0 || p.Figures.Smoothed == nil {
-			t.Errorf("%s: not measured: %+v", name, p.Figures)
+			wrong("%s: not measured: %+v", name, p.Figures)
 		}
 		// A pair that can meet, at a port that is foretold or known, never goes over
 		// the relay, which begins 2 s after it was listed: whatever keeps the machine
 		// busy holds up both.
 		if want == direct && slices.Contains(r.notes(), "path_relay") {
-			t.Errorf("%s: relayed at first, direct %v after it was listed", name, r.took())
+			wrong("%s: relayed at first, direct %v after it was listed", name, r.took())
 		}
 		t.Logf("%s: %s %s, direct %v after it was listed", name, p.State, p.Path, r.took())
 	}
+	return ok
 }
 
 // listenAll opens sockets in a namespace.

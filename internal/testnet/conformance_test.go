@@ -29,7 +29,8 @@ type kernel struct {
 // A place is two stacks that reach each other.
 type place struct {
 	client, server stack
-	from, to       string // their addresses
+	from, to       string        // their addresses
+	slow           time.Duration // what settle waits besides
 }
 
 // The tests of this file say how a stack behaves. They hold for the kernel, so
@@ -68,7 +69,7 @@ func TestConformance(t *testing.T) {
 		t.Run(family.name, func(t *testing.T) {
 			needLoopback(t, family.addr)
 			t.Parallel()
-			conform(t, place{&kernel{}, &kernel{}, family.addr, family.addr})
+			conform(t, place{client: &kernel{}, server: &kernel{}, from: family.addr, to: family.addr})
 		})
 	}
 }
@@ -98,7 +99,7 @@ func TestMemoryConformance(t *testing.T) {
 					if m.from == m.to {
 						client = server
 					}
-					tt.run(t, place{client, server, m.from, m.to})
+					tt.run(t, place{client: client, server: server, from: m.from, to: m.to})
 				})
 			})
 		}
@@ -194,7 +195,7 @@ func wantRead(t *testing.T, c io.Reader, want string, wantErr error) {
 }
 
 // settle lets what is under way arrive.
-func settle() { time.Sleep(100 * time.Millisecond) }
+func settle(p place) { time.Sleep(100*time.Millisecond + p.slow) }
 
 func testHalfClose(t *testing.T, p place) {
 	client, server := pair(t, p)
@@ -224,20 +225,20 @@ func testCloseDelivers(t *testing.T, p place) {
 func testCloseUnread(t *testing.T, p place) {
 	client, server := pair(t, p)
 	client.Write([]byte("unread"))
-	settle()
+	settle(p)
 	server.Close()
-	settle()
+	settle(p)
 	wantRead(t, client, "", syscall.ECONNRESET)
 }
 
 func testReset(t *testing.T, p place) {
 	client, server := pair(t, p)
 	server.Write([]byte("kept"))
-	settle()
+	settle(p)
 	if err := Reset(server); err != nil {
 		t.Error(err)
 	}
-	settle()
+	settle(p)
 	wantRead(t, client, "kept", nil)
 	wantRead(t, client, "", syscall.ECONNRESET)
 	wantRead(t, client, "", io.EOF) // the error is told once
@@ -252,7 +253,7 @@ func testResetWakes(t *testing.T, p place) {
 		_, err := client.Read(make([]byte, 1))
 		read <- err
 	}()
-	settle()
+	settle(p)
 	Reset(server)
 	wantError(t, <-read, syscall.ECONNRESET)
 }
@@ -262,7 +263,7 @@ func testResetAfterFIN(t *testing.T, p place) {
 	server.Close()
 	wantRead(t, client, "", io.EOF)
 	client.Write([]byte("nobody reads this"))
-	settle()
+	settle(p)
 	_, err := client.Write([]byte("x"))
 	wantError(t, err, syscall.EPIPE)
 }
@@ -270,11 +271,11 @@ func testResetAfterFIN(t *testing.T, p place) {
 func testWriteToClosed(t *testing.T, p place) {
 	client, server := pair(t, p)
 	server.Close()
-	settle()
+	settle(p)
 	if _, err := client.Write([]byte("x")); err != nil {
 		t.Errorf("first write after the peer's close: %v", err)
 	}
-	settle()
+	settle(p)
 	_, err := client.Write([]byte("x"))
 	wantError(t, err, syscall.EPIPE)
 }
@@ -300,7 +301,7 @@ func testReadDeadline(t *testing.T, p place) {
 	_, err := client.Read(make([]byte, 1))
 	wantTimeout(t, err)
 	server.Write([]byte("x"))
-	settle()
+	settle(p)
 	_, err = client.Read(make([]byte, 1)) // although there is something to read
 	wantTimeout(t, err)
 	client.SetReadDeadline(time.Time{})
@@ -325,7 +326,7 @@ func testPastDeadlineWakes(t *testing.T, p place) {
 		_, err := client.Read(make([]byte, 1))
 		read <- err
 	}()
-	settle()
+	settle(p)
 	client.SetDeadline(time.Unix(1, 0))
 	wantTimeout(t, <-read)
 }
@@ -337,7 +338,7 @@ func testCloseWakes(t *testing.T, p place) {
 		_, err := client.Read(make([]byte, 1))
 		read <- err
 	}()
-	settle()
+	settle(p)
 	client.Close()
 	wantError(t, <-read, net.ErrClosed)
 	_, err := client.Write([]byte("x"))
@@ -364,7 +365,7 @@ func testListener(t *testing.T, p place) {
 		_, err := l.Accept()
 		accept <- err
 	}()
-	settle()
+	settle(p)
 	l.Close()
 	wantError(t, <-accept, net.ErrClosed)
 }
@@ -379,7 +380,7 @@ func testListenerCloseResets(t *testing.T, p place) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	settle()
+	settle(p)
 	l.Close()
 	wantRead(t, c, "", syscall.ECONNRESET)
 }

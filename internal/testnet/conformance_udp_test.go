@@ -84,13 +84,13 @@ func testUDPRefused(t *testing.T, p place) {
 	c.SetDeadline(time.Now().Add(10 * time.Second))
 	c.Write([]byte("x"))
 	client.WriteTo([]byte("x"), gone.LocalAddr())
-	settle()
+	settle(p)
 	_, err = c.Write([]byte("x")) // sends nothing
 	wantError(t, err, syscall.ECONNREFUSED)
 	if _, err := c.Write([]byte("x")); err != nil {
 		t.Errorf("the refusal was told twice: %v", err)
 	}
-	settle()
+	settle(p)
 	_, err = c.Read(make([]byte, 1))
 	wantError(t, err, syscall.ECONNREFUSED)
 	if _, err := client.WriteTo([]byte("x"), gone.LocalAddr()); err != nil {
@@ -109,7 +109,7 @@ func testUDPDeadline(t *testing.T, p place) {
 		_, _, err := c.ReadFrom(make([]byte, 1))
 		read <- err
 	}()
-	settle()
+	settle(p)
 	c.Close()
 	wantError(t, <-read, net.ErrClosed)
 	_, err = c.WriteTo(nil, c.LocalAddr())

@@ -39,7 +39,7 @@ func Example() {
 	}
 
 	came := 0
-	in.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	in.SetReadDeadline(time.Now().Add(time.Second))
 	for {
 		if _, _, err := in.ReadFrom(make([]byte, 1)); err != nil {
 			fmt.Println(err.(net.Error).Timeout())

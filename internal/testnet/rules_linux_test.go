@@ -163,7 +163,7 @@ func awaitDrop(t *testing.T, d *Drop, want uint64) {
 // stream goes on.
 func TestDropStopsStreams(t *testing.T) {
 	a, b := neighbours(t, Cable{})
-	client, server := pair(t, place{a, b, "192.0.2.1", "192.0.2.2"})
+	client, server := pair(t, place{client: a, server: b, from: "192.0.2.1", to: "192.0.2.2"})
 	client.Write([]byte("before "))
 	wantRead(t, server, "before ", nil)
 	d := b.Drop(t, Match{Protocol: "tcp"})

@@ -25,7 +25,7 @@ func bubble(t *testing.T, up, down Link, f func(t *testing.T, client, server *Ho
 // pairOf connects two hosts by TCP and takes the deadlines away.
 func pairOf(t *testing.T, client, server *Host) (a, b net.Conn) {
 	t.Helper()
-	a, b = pair(t, place{client, server, "192.0.2.2", "192.0.2.1"})
+	a, b = pair(t, place{client: client, server: server, from: "192.0.2.2", to: "192.0.2.1"})
 	a.SetDeadline(time.Time{})
 	b.SetDeadline(time.Time{})
 	return a, b
