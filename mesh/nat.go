@@ -16,8 +16,13 @@ import (
 	"github.com/sonde-net/sonde/result"
 )
 
-// natEvery is how often a node looks anew how its NAT behaves.
-const natEvery = 300 * time.Second
+// natEvery is how often a node looks anew how its NAT behaves, and natSoon how soon
+// after something stayed without an answer, which a moment of loss may have been.
+// Each time that it is still so it waits twice as long.
+const (
+	natEvery = 300 * time.Second
+	natSoon  = 20 * time.Second
+)
 
 // predictions is how many ports of a NAT with a steady step are offered. Most of
 // them lie before those that it gave us when we asked: the one for a peer that was
@@ -71,6 +76,7 @@ func (n *Node) classify(ctx context.Context, socket *nat.Exchange, listen func(c
 	wait := time.NewTicker(100 * time.Millisecond)
 	defer wait.Stop()
 	var last time.Time
+	again, soon := natEvery, natSoon
 	for {
 		select {
 		case <-ctx.Done():
@@ -81,22 +87,27 @@ func (n *Node) classify(ctx context.Context, socket *nat.Exchange, listen func(c
 		var own []netip.Addr
 		var isAwaited bool
 		n.with(func(a *agent) { server, own, isAwaited = a.natServer(), a.hosts, a.isAwaited() })
-		switch isDue := last.IsZero() || time.Since(last) >= natEvery; {
+		switch isDue := last.IsZero() || time.Since(last) >= again; {
 		case !server.At.IsValid():
 		case isDue:
 			last = time.Now()
 			if server.At.Addr().IsLoopback() { // then we are seen at such an address, too
 				own = append(slices.Clone(own), netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
 			}
-			n.discover(ctx, socket, listen, own, server)
+			if n.discover(ctx, socket, listen, own, server) {
+				again, soon = natEvery, natSoon
+			} else {
+				again, soon = soon, min(2*soon, natEvery)
+			}
 		case isAwaited:
 			n.foretell(ctx, listen, server)
 		}
 	}
 }
 
-// discover asks a server, from the node's socket and a fresh one beside it.
-func (n *Node) discover(ctx context.Context, socket *nat.Exchange, listen func(context.Context, string, string) (net.PacketConn, error), own []netip.Addr, server nat.Server) {
+// discover asks a server, from the node's socket and a fresh one beside it, and
+// reports whether all was found out.
+func (n *Node) discover(ctx context.Context, socket *nat.Exchange, listen func(context.Context, string, string) (net.PacketConn, error), own []netip.Addr, server nat.Server) bool {
 	var r nat.Report
 	err := n.besides(ctx, listen, func(fresh *nat.Exchange) (err error) {
 		r, err = nat.Discover(ctx, socket, fresh, own, server, func(r nat.Report) {
@@ -114,7 +125,9 @@ func (n *Node) discover(ctx context.Context, socket *nat.Exchange, listen func(c
 		})
 	default:
 		n.with(func(a *agent) { a.learn(time.Now(), r) })
+		return len(r.Remarks) == 0
 	}
+	return false
 }
 
 // foretell asks which ports the NAT gives now.

@@ -114,6 +114,9 @@ func (e *Exchange) repeat(ctx context.Context, answers <-chan arrival, send func
 			timer.Stop()
 			return arrival{}, 0, context.Cause(ctx)
 		case <-timer.C:
+			if a, ok := there(answers); ok {
+				return a, a.at.Sub(sent), nil
+			}
 			if next == answerWait && failures == len(retries) {
 				return arrival{}, 0, fmt.Errorf("nat: send a request: %w", failed)
 			}
@@ -121,6 +124,16 @@ func (e *Exchange) repeat(ctx context.Context, answers <-chan arrival, send func
 				return arrival{}, 0, ErrNoAnswer
 			}
 		}
+	}
+}
+
+// there is an answer that has come, when the time to wait for it is over as well.
+func there(answers <-chan arrival) (a arrival, ok bool) {
+	select {
+	case a = <-answers:
+		return a, true
+	default:
+		return a, false
 	}
 }
 

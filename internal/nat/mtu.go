@@ -124,6 +124,9 @@ func (e *Exchange) passes(ctx context.Context, server netip.AddrPort, size int, 
 			timer.Stop()
 			return false, context.Cause(ctx)
 		case <-timer.C:
+			if _, ok := there(came); ok {
+				return true, nil
+			}
 		}
 	}
 	return false, nil
