@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sonde-net/sonde/result"
@@ -106,29 +107,31 @@ func (s *slow) Close() error         { s.closed++; return nil }
 // TestProbedBeside: the probes' figures stand in the results, and the probes
 // end with the test.
 func TestProbedBeside(t *testing.T) {
-	var g gather
-	p := &slow{}
-	s := &probed{next: &g, prober: p}
-	s.ctx, s.stop = context.WithCancel(t.Context())
-	s.watch.Idle(t.Context(), p, 20*time.Millisecond)
-	s.Put(result.Begin{})
-	time.Sleep(20 * time.Millisecond)
-	s.Put(result.Interval{Stream: result.AllStreams})
-	s.Put(result.Interval{Stream: 0})
-	s.Put(result.End{Elapsed: time.Second})
-	asked := p.asked
-	time.Sleep(5 * time.Millisecond)
-	if p.asked != asked {
-		t.Error("probes go on after the end")
-	}
-	if i := g.all[1].(result.Interval); i.RTT == nil || i.RTT.P50 < 2*time.Millisecond {
-		t.Errorf("interval: RTT %+v", i.RTT)
-	}
-	if i := g.all[2].(result.Interval); i.RTT != nil {
-		t.Error("a single stream has a round trip")
-	}
-	l := g.all[3].(result.End).Latency
-	if l == nil || l.Idle == nil || l.Loaded == nil || l.Method != "test" {
-		t.Errorf("latency: %+v", l)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var g gather
+		p := &slow{}
+		s := &probed{next: &g, prober: p}
+		s.ctx, s.stop = context.WithCancel(t.Context())
+		s.watch.Idle(t.Context(), p, 20*time.Millisecond)
+		s.Put(result.Begin{})
+		time.Sleep(20 * time.Millisecond)
+		s.Put(result.Interval{Stream: result.AllStreams})
+		s.Put(result.Interval{Stream: 0})
+		s.Put(result.End{Elapsed: time.Second})
+		asked := p.asked
+		time.Sleep(5 * time.Millisecond)
+		if p.asked != asked {
+			t.Error("probes go on after the end")
+		}
+		if i := g.all[1].(result.Interval); i.RTT == nil || i.RTT.P50 < 2*time.Millisecond {
+			t.Errorf("interval: RTT %+v", i.RTT)
+		}
+		if i := g.all[2].(result.Interval); i.RTT != nil {
+			t.Error("a single stream has a round trip")
+		}
+		l := g.all[3].(result.End).Latency
+		if l == nil || l.Idle == nil || l.Loaded == nil || l.Method != "test" {
+			t.Errorf("latency: %+v", l)
+		}
+	})
 }
