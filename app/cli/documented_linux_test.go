@@ -260,9 +260,9 @@ func (s *scene) run(file string, d documented) {
 		return
 	}
 	s.servers = append(s.servers, r)
-	for late := time.Now().Add(patience); r.err.String() == "" && r.out.String() == ""; time.Sleep(10 * time.Millisecond) {
+	for late := time.Now().Add(patience); !listens.MatchString(r.err.String()); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(late) {
-			s.t.Fatalf("%s: said nothing", where)
+			s.t.Fatalf("%s: does not listen; it said\n%s%s", where, r.out.String(), r.err.String())
 		}
 	}
 }

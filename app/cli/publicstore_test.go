@@ -20,6 +20,7 @@ import (
 	"github.com/sonde-net/sonde/app/quota"
 	"github.com/sonde-net/sonde/app/store"
 	"github.com/sonde-net/sonde/btest"
+	"github.com/sonde-net/sonde/internal/testpg"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -43,30 +44,48 @@ func TestServersShareAStore(t *testing.T) {
 	})
 	t.Run("killed", func(t *testing.T) { killedServer(t, pg.Database(t)) })
 	t.Run("restarted", func(t *testing.T) {
-		p := openPublic(t, pg.Database(t), quota.Rules{})
-		p.add("ann", dailyBytes(account.Both, 20*megabyte))
-		done := make(chan error, 1)
-		go func() {
-			done <- p.test("ann", btest.Client{Direction: result.Down, DownRate: 16e6, Duration: 60 * time.Second})
-		}()
-		p.underWay(megabyte)
-		if err := pg.Halt(); err != nil {
-			t.Log(err) // it was told to
-		}
-		if err := pg.Run(); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-done; result.ExitCode(err) != 7 {
-			t.Error(err)
-		}
-		e := p.end()
-		if e.Reason != "user_daily_quota_exceeded" || e.Moved.Sent > 20*megabyte+aBatch || e.Moved.Sent < 19*megabyte {
-			t.Errorf("%d bytes moved, then %s: %v", e.Moved.Sent, e.Reason, e.Err)
-		}
-		if u := p.use("ann"); u.Out != e.Moved.Sent {
-			t.Errorf("booked %+v, moved %d", u, e.Moved.Sent)
+		// A stream waits 5 s for its store: on a busy machine a restart may take longer,
+		// and is made again.
+		for n := 1; !restartedStore(t, pg, n == 5); n++ {
 		}
 	})
+}
+
+// restartedStore: a PostgreSQL that is back soon is not noticed by a test. It is false when
+// it was not back soon; the last time it has to be.
+func restartedStore(t *testing.T, pg *testpg.Server, last bool) bool {
+	t.Helper()
+	p := openPublic(t, pg.Database(t), quota.Rules{})
+	defer p.stop()
+	p.add("ann", dailyBytes(account.Both, 20*megabyte))
+	done := make(chan error, 1)
+	go func() {
+		done <- p.test("ann", btest.Client{Direction: result.Down, DownRate: 16e6, Duration: 60 * time.Second})
+	}()
+	p.underWay(megabyte)
+	away := time.Now()
+	if err := pg.Halt(); err != nil {
+		t.Log(err) // it was told to
+	}
+	if err := pg.Run(); err != nil {
+		t.Fatal(err)
+	}
+	soon := time.Since(away) < 3*time.Second
+	err := <-done
+	e := p.end()
+	if e.Reason == account.WordStore && !soon && !last {
+		return false
+	}
+	if result.ExitCode(err) != 7 {
+		t.Error(err)
+	}
+	if e.Reason != "user_daily_quota_exceeded" || e.Moved.Sent > 20*megabyte+aBatch || e.Moved.Sent < 19*megabyte {
+		t.Errorf("%d bytes moved, then %s: %v", e.Moved.Sent, e.Reason, e.Err)
+	}
+	if u := p.use("ann"); u.Out != e.Moved.Sent {
+		t.Errorf("booked %+v, moved %d", u, e.Moved.Sent)
+	}
+	return true
 }
 
 // killedServer: what a server moved is booked to a second when it is killed, what it had in
@@ -90,7 +109,7 @@ func killedServer(t *testing.T, dsn string) {
 			addr = m[1]
 		}
 	}
-	c := btest.Client{Target: addr, Account: "ann", Password: "ann", Direction: result.Down, DownRate: 16e6, Duration: time.Minute}
+	c := btest.Client{Target: addr, Account: "ann", Password: "ann", Direction: result.Down, DownRate: 8e6, Duration: time.Minute}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var came uint64
@@ -130,8 +149,8 @@ func killedServer(t *testing.T, dsn string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// 16 Mbit/s are 2 MB a second; and what a sender has in hand was booked already.
-	const second = 2_000_000 + megabyte
+	// 8 Mbit/s are 1 MB a second; and what a sender has in hand was booked already.
+	const second = 1_000_000 + megabyte
 	if lost := int64(moved) - int64(u[0].Out); lost > second || lost < -second {
 		t.Errorf("%d bytes came, %d are booked", moved, u[0].Out)
 	}

@@ -179,12 +179,7 @@ func TestPasswordAtTerminal(t *testing.T) {
 // it was; after that a table of what was found stays.
 func TestMeshAtTerminal(t *testing.T) {
 	t.Parallel()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := c.LocalAddr().String()
-	c.Close()
+	const at = "127.0.0.1:13457" // no port that the system gives to others
 	hub := atTerminal(t, []string{"LC_ALL=C"}, nil, "sonde", "mesh", "server", "--listen", at, "--tui")
 	hub.until("Log output")
 	a := atTerminal(t, []string{"NO_COLOR=1"}, nil, "sonde", "mesh", "node", "--server", at, "--name", "alpha", "--tui")

@@ -107,6 +107,7 @@ func TestBlackboxLine(t *testing.T) {
 	if w := ask(b, "rate", "192.0.2.7", ""); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("while another has the line: %d", w.Code)
 	}
+	b.Deadline = time.Minute
 	gaveBack := false
 	b.Line = func(context.Context) (func(), error) { return func() { gaveBack = true }, nil }
 	if w := ask(b, "rate", "192.0.2.7", ""); w.Code != http.StatusOK || !gaveBack {

