@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/internal/testnet"
+	"github.com/sonde-net/sonde/internal/testrace"
 )
 
 // mover starts a node that gives and takes files as n says.
@@ -77,7 +78,7 @@ func lossy(p float64) testnet.Link {
 // least eight times as fast as one block at a time would be.
 func TestBulk(t *testing.T) {
 	large := 50_000_000
-	if raceEnabled {
+	if testrace.Enabled {
 		large = 3_000_000 // the detector makes each packet ten times as dear
 	}
 	for _, loss := range []float64{0, 0.05, 0.3} {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/sonde-net/sonde/internal/testrace"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
 
@@ -14,7 +15,7 @@ import (
 // costs no more than 8 KiB.
 func TestIdleSessions(t *testing.T) {
 	n := 10000
-	if raceDetector {
+	if testrace.Enabled {
 		n = 2000 // it knows no more than 8128 goroutines
 	}
 	s := &Server{ListenPacket: func(context.Context, string, string) (net.PacketConn, error) { return deaf{make(chan struct{})}, nil }}
@@ -45,7 +46,7 @@ func TestIdleSessions(t *testing.T) {
 	}
 	each := (memoryInUse() - before) / uint64(n)
 	t.Logf("%d octets for each of %d sessions", each, n)
-	if each > 8<<10 && !raceDetector {
+	if each > 8<<10 && !testrace.Enabled {
 		t.Errorf("%d octets for each session, more than 8 KiB", each)
 	}
 	for _, c := range clients {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/testrace"
 	"github.com/sonde-net/sonde/twamp/wire"
 )
 
@@ -90,7 +91,7 @@ func TestAnswersDoNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		r.answer(ds, &box)
 		box.empty()
-	}); n != 0 && !raceDetector {
+	}); n != 0 && !testrace.Enabled {
 		t.Errorf("%v allocations for 21 packets", n)
 	}
 }

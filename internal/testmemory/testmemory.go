@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sonde-net/sonde/internal/testrace"
 )
 
 // PerClient is what one of so many clients costs a server, in bytes of heap and
@@ -64,7 +66,7 @@ func PerClient(t *testing.T, serve func(context.Context, net.Listener) error, cl
 // Streams is how many of the most streams a client opens that is measured: half of
 // them with the race detector, which makes every stack larger.
 func Streams(most int) int {
-	if race {
+	if testrace.Enabled {
 		return most / 2
 	}
 	return most

@@ -1,5 +1,0 @@
-//go:build race
-
-package testmemory
-
-const race = true

@@ -1,5 +1,0 @@
-//go:build !race
-
-package twamp
-
-const raceDetector = false
