@@ -83,7 +83,6 @@ func readPort(ctrl *control) (uint16, error) {
 	}
 	defer func(usual time.Duration) { ctrl.time = usual }(ctrl.time)
 	ctrl.time = doubleTime
-	ctrl.time = 50 * time.Millisecond
 	if b, err = ctrl.read("UDP port", 2+wire.PortLen); err != nil || b[0] != 0 || b[1] != 0 {
 		return port, nil
 	}

@@ -118,8 +118,8 @@ func TestBudgetShared(t *testing.T) {
 	}
 	wg.Wait()
 	start := time.Now()
-	exitCode(t, (&Client{Target: server.addr, Duration: 5 * time.Second}).Run(t.Context(), result.Discard), 7)
-	if took := time.Since(start); took > 2*time.Second {
+	exitCode(t, (&Client{Target: server.addr, Duration: 20 * time.Second}).Run(t.Context(), result.Discard), 7)
+	if took := time.Since(start); took > 6*time.Second { // before even silence would have ended it
 		t.Errorf("a test without a budget took %v", took)
 	}
 	for n := range 3 {
@@ -193,7 +193,7 @@ func TestEnds(t *testing.T) {
 		code       string
 		stopClient error // cancels the client's context
 	}{
-		{name: "longest test", grant: admit.Grant{Time: time.Second}, reason: result.ReasonMaxDuration, code: result.ReasonMaxDuration},
+		{name: "longest test", grant: admit.Grant{Time: 2 * time.Second}, reason: result.ReasonMaxDuration, code: result.ReasonMaxDuration},
 		{name: "Server.End", end: func(v *live) { v.Server.End(v.Sessions()[0].Run, operator) }, reason: result.ReasonFailed, err: operator, code: "error"},
 		{name: "Server.End with a code", end: func(v *live) {
 			v.Server.End(v.Sessions()[0].Run, &admit.RefusedError{Word: "user_disabled", Text: "account closed"})
@@ -212,17 +212,21 @@ func TestEnds(t *testing.T) {
 				server := serve(t, "127.0.0.1", &Server{Policy: policy, UDPPorts: udpPorts(t, 1, 1)})
 				ctx, stop := context.WithCancelCause(t.Context())
 				defer stop(nil)
-				time.AfterFunc(1200*time.Millisecond, func() {
-					if tt.end != nil {
-						tt.end(server)
-					}
-					if tt.stopClient != nil {
-						stop(tt.stopClient)
-					}
-				})
 				var near events
-				c := &Client{Target: server.addr, UDP: udp, Direction: result.Both, UpRate: 5e6, DownRate: 5e6, Duration: 10 * time.Second}
-				err := c.Run(ctx, &near)
+				c := &Client{Target: server.addr, UDP: udp, Direction: result.Both, UpRate: 5e6, DownRate: 5e6, Duration: 30 * time.Second}
+				ended := make(chan error, 1)
+				go func() { ended <- c.Run(ctx, &near) }()
+				if tt.end != nil || tt.stopClient != nil {
+					awaitIntervals(t, &near, 1)
+					awaitIntervals(t, server.events, 1)
+				}
+				if tt.end != nil {
+					tt.end(server)
+				}
+				if tt.stopClient != nil {
+					stop(tt.stopClient)
+				}
+				err := <-ended
 				mine, far := near.of()[0], server.events.await(t, 1)
 				end := far.check(t)
 				if end.Reason != tt.reason || result.CodeOf(end.Err) != tt.code || tt.err != nil && !errors.Is(end.Err, tt.err) {
@@ -252,7 +256,7 @@ func TestEnds(t *testing.T) {
 func TestClientTimeout(t *testing.T) {
 	t.Parallel()
 	server := serve(t, "127.0.0.1", &Server{})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	var near events
 	err := (&Client{Target: server.addr, DownRate: 1e6}).Run(ctx, &near)

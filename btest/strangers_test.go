@@ -9,6 +9,23 @@ import (
 	"github.com/sonde-net/sonde/btest/wire"
 )
 
+// awaitReceived waits until the tests of v have received so many bytes in all.
+func awaitReceived(t *testing.T, v *live, want uint64) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		var got uint64
+		for _, one := range v.Sessions() {
+			got += one.Received
+		}
+		if got >= want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes were received, want %d", got, want)
+		}
+	}
+}
+
 // TestStrangers: in a UDP test nothing counts but what comes from the client's
 // address, and nothing goes anywhere else.
 func TestStrangers(t *testing.T) {
@@ -47,7 +64,8 @@ func TestStrangers(t *testing.T) {
 	if _, _, err := client.ReadFrom(make([]byte, 2000)); err != nil {
 		t.Errorf("nothing came to the client: %v", err)
 	}
-	time.Sleep(300 * time.Millisecond)
+	awaitReceived(t, server, 10_000)
+	time.Sleep(300 * time.Millisecond) // for what goes to the stranger
 	stranger.SetReadDeadline(time.Now())
 	if n, _, err := stranger.ReadFrom(make([]byte, 2000)); err == nil {
 		t.Errorf("the server sent %d bytes to a stranger", n)
@@ -68,21 +86,19 @@ func TestTwoFromOneAddress(t *testing.T) {
 	const n = 4
 	var firsts []*hand
 	var tokens []wire.Token
-	for range n {
+	write := func(h *hand, i int) { h.Write(make([]byte, 1000*(i+1))) }
+	for i := range n {
 		h := greet(t, server.addr)
 		h.say("01 01 01 03 0080 0000 00000000 00000000")
 		firsts, tokens = append(firsts, h), append(tokens, h.token())
+		write(h, i) // at once: silence ends a test, and on a slow machine joining takes its time
 	}
-	write := func(h *hand, i int) { h.Write(make([]byte, 1000*(i+1))) }
 	for range 2 {
 		for i, token := range tokens {
 			write(join(t, server.addr, token), i)
 		}
 	}
-	for i, h := range firsts {
-		write(h, i)
-	}
-	time.Sleep(500 * time.Millisecond)
+	awaitReceived(t, server, 3000*(1+2+3+4))
 	for _, h := range firsts {
 		h.Close()
 	}

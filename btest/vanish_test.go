@@ -14,7 +14,8 @@ import (
 	"github.com/sonde-net/sonde/result"
 )
 
-// A vanishing is a way in which one end of a test goes.
+// A vanishing is a way in which one end of a test goes. What is seen to go is noticed
+// long before the 7 s of silence that would tell, too.
 type vanishing struct {
 	name   string
 	happen func(*testnet.Relay)
@@ -23,8 +24,8 @@ type vanishing struct {
 }
 
 var vanishings = []vanishing{
-	{"rst", (*testnet.Relay).Reset, result.ReasonServerGone, 2 * time.Second},
-	{"fin", (*testnet.Relay).Finish, result.ReasonServerGone, 2 * time.Second},
+	{"rst", (*testnet.Relay).Reset, result.ReasonServerGone, 5 * time.Second},
+	{"fin", (*testnet.Relay).Finish, result.ReasonServerGone, 5 * time.Second},
 	{"silence", (*testnet.Relay).Unplug, result.ReasonPeerSilent, 10 * time.Second},
 }
 
@@ -162,7 +163,7 @@ func TestVanishStopsUDP(t *testing.T) {
 			port := netip.AddrPortFrom(localAddr(h.RemoteAddr()).Addr(), h.port())
 			data := h.socket(port.Port() + 256)
 			b := make([]byte, 2000)
-			for range 1000 {
+			for range 200 {
 				if _, _, err := data.ReadFrom(b); err != nil {
 					t.Fatal(err)
 				}
@@ -174,18 +175,19 @@ func TestVanishStopsUDP(t *testing.T) {
 			}
 			closed := time.Now()
 			var last time.Time
-			data.SetReadDeadline(closed.Add(time.Second))
-			for {
+			for last.Sub(closed) < 5*time.Second {
+				data.SetReadDeadline(time.Now().Add(time.Second))
 				if _, _, err := data.ReadFrom(b); err != nil {
 					break
 				}
 				last = time.Now()
 			}
-			// What lay in our own buffer takes a moment to read, too.
-			if took := last.Sub(closed); took > 500*time.Millisecond {
+			// What lay in our own buffer takes a moment to read, too. A server that goes on
+			// does so until silence ends the test.
+			if took := last.Sub(closed); took > 3*time.Second {
 				t.Errorf("datagrams came until %v after the %s", took, how)
 			}
-			server.awaitIdle(t, time.Second)
+			server.awaitIdle(t, 3*time.Second)
 		})
 	}
 }

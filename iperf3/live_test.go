@@ -71,8 +71,8 @@ func theirServer(t *testing.T, args ...string) int {
 	return port
 }
 
-// awaitListening waits for a real server to listen. Between two tests it does
-// not, for a moment.
+// awaitListening waits for a real server to listen, and to be done with the test
+// before. Between two tests it does not listen, for a moment.
 func awaitListening(t *testing.T, port int) {
 	t.Helper()
 	in := 0
@@ -88,11 +88,24 @@ func awaitListening(t *testing.T, port int) {
 	t.Fatal("the real server does not listen")
 }
 
-// listening looks without connecting: a connection would be a test.
-func listening(port int) bool {
+// listening looks without connecting: a connection would be a test. A server that
+// has one still is not ready for the next.
+func listening(port int) (ready bool) {
 	b, err := os.ReadFile("/proc/net/tcp6")
 	four, _ := os.ReadFile("/proc/net/tcp")
-	return err == nil && strings.Contains(string(b)+string(four), fmt.Sprintf(":%04X ", port))
+	for line := range strings.Lines(string(b) + string(four)) {
+		f := strings.Fields(line) // number, local address, remote address, state
+		if len(f) < 4 || !strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+			continue
+		}
+		switch f[3] {
+		case "0A": // LISTEN
+			ready = true
+		case "01", "03", "08": // ESTABLISHED, SYN_RECV, CLOSE_WAIT
+			return false
+		}
+	}
+	return err == nil && ready
 }
 
 // ourServer starts our server and returns its port.
@@ -182,25 +195,27 @@ func testOurClient(t *testing.T, port int, c Client) {
 		c.Direction = result.Up
 	}
 	var doc wire.Report
-	c.Report = document(&doc, nil)
-	r := &record{}
-	if err := c.Run(t.Context(), r); err != nil {
-		t.Fatal(err)
+	var e result.End
+	for n := range 3 {
+		doc = wire.Report{}
+		c.Report = document(&doc, nil)
+		r := &record{}
+		if err := c.Run(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		e = r.end(t)
+		odd := oddAmounts(c, e)
+		if odd == "" {
+			break
+		}
+		if n == 2 {
+			t.Fatal(odd)
+		}
+		t.Log(odd) // the machine stood still, most likely: not three times
+		awaitListening(t, port)
 	}
-	e := r.end(t)
-	want := float64(max(c.Streams, 1)) * float64(c.Rate) / 8
 	for _, way := range c.Direction.Each() {
 		total := e.Total(way)
-		if total == nil || total.Sent == nil || total.Received == nil {
-			t.Fatalf("%v: %+v", way, e)
-		}
-		sent, received := float64(total.Sent.Bytes), float64(total.Received.Bytes)
-		if sent == 0 || received < 0.7*sent && c.Rate > 0 || received > 1.05*sent+400_000 { // a real server drops what is on the way at the end
-			t.Errorf("%v: sent %.0f bytes, received %.0f", way, sent, received)
-		}
-		if c.Rate > 0 && c.Bytes == 0 && (sent < 0.3*want || sent > 1.15*want+float64(4*131072)) { // a busy machine may send less
-			t.Errorf("%v: sent %.0f bytes in 1s, want %.0f", way, sent, want)
-		}
 		if way == result.Up && c.Bytes > 0 && (total.Sent.Bytes < c.Bytes || total.Sent.Bytes > c.Bytes+131072) {
 			t.Errorf("sent %d bytes, want %d", total.Sent.Bytes, c.Bytes)
 		}
@@ -211,6 +226,25 @@ func testOurClient(t *testing.T, port int, c Client) {
 	if len(doc.Start.Connected) == 0 || doc.End.SumSent == nil || doc.End.SumReceived == nil || doc.End.CPU == nil {
 		t.Errorf("document %+v", doc)
 	}
+}
+
+// oddAmounts says what is wrong with how much moved in a second; empty: nothing.
+func oddAmounts(c Client, e result.End) string {
+	want := float64(max(c.Streams, 1)) * float64(c.Rate) / 8
+	for _, way := range c.Direction.Each() {
+		total := e.Total(way)
+		if total == nil || total.Sent == nil || total.Received == nil {
+			return fmt.Sprintf("%v: %+v", way, e)
+		}
+		sent, received := float64(total.Sent.Bytes), float64(total.Received.Bytes)
+		if sent == 0 || received < 0.7*sent && c.Rate > 0 || received > 1.05*sent+400_000 { // a real server drops what is on the way at the end
+			return fmt.Sprintf("%v: sent %.0f bytes, received %.0f", way, sent, received)
+		}
+		if c.Rate > 0 && c.Bytes == 0 && (sent < 0.3*want || sent > 1.15*want+float64(4*131072)) { // a busy machine may send less
+			return fmt.Sprintf("%v: sent %.0f bytes in 1s, want %.0f", way, sent, want)
+		}
+	}
+	return ""
 }
 
 // TestTheirClient runs the real client in every mode against our server, and
@@ -228,6 +262,10 @@ func TestTheirClient(t *testing.T) {
 	} {
 		t.Run(args, func(t *testing.T) {
 			out := runTheirs(t, path, port, args)
+			// The buffer of the real client overflows when it stands still: not three times.
+			for n := 0; n < 2 && (strings.Contains(args, "-R") || strings.Contains(args, "--bidir")) && lostAny(out); n++ {
+				out = runTheirs(t, path, port, args)
+			}
 			checkTheirs(t, args, out)
 		})
 	}
@@ -254,6 +292,16 @@ func runTheirs(t *testing.T, path string, port int, args string) wire.Report {
 		t.Fatalf("it says %q", doc.Error)
 	}
 	return doc
+}
+
+// lostAny tells whether datagrams were lost.
+func lostAny(doc wire.Report) bool {
+	for _, f := range []*wire.ReportFigures{doc.End.SumReceived, doc.End.SumReceivedReverse} {
+		if f != nil && f.LostPackets != nil && *f.LostPackets != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func checkTheirs(t *testing.T, args string, doc wire.Report) {
@@ -353,11 +401,19 @@ func TestLogin(t *testing.T) {
 func TestTheirBusyServer(t *testing.T) {
 	port := theirServer(t)
 	target := fmt.Sprintf("127.0.0.1:%d", port)
-	first := make(chan error, 1)
+	first, begun := make(chan error, 1), make(chan struct{})
 	go func() {
-		first <- (&Client{Target: target, Duration: 2 * time.Second, Rate: 1e6}).Run(t.Context(), result.Discard)
+		first <- (&Client{Target: target, Duration: 3 * time.Second, Rate: 1e6}).Run(t.Context(), result.Func(func(e result.Event) {
+			if _, ok := e.(result.Begin); ok {
+				close(begun)
+			}
+		}))
 	}()
-	time.Sleep(500 * time.Millisecond)
+	select {
+	case <-begun:
+	case err := <-first:
+		t.Fatalf("first client: %v", err)
+	}
 	err := (&Client{Target: target, Duration: time.Second}).Run(t.Context(), result.Discard)
 	if result.CodeOf(err) != result.CodeRefused || !strings.Contains(err.Error(), "busy") {
 		t.Errorf("second client: %v", err)
