@@ -21,7 +21,7 @@ var protocols = []string{"btest", "rperf", "iperf3", "twamp", "mesh"}
 // docs/architecture.md says why.
 var floors = [][]string{
 	{"result", "admit", "internal/testrace"},
-	{"internal/host", "internal/pace", "internal/peerjson", "internal/stat", "internal/transcript", "internal/testnet", "internal/testpg", "internal/testbrowser", "internal/testmemory"},
+	{"internal/host", "internal/pace", "internal/peerjson", "internal/stat", "internal/transcript", "internal/testnet", "internal/testpg", "internal/testbrowser", "internal/testmemory", "internal/testserve"},
 	{"P/wire"},
 	{"P/auth"},
 	{"internal/rtt", "internal/sock"},

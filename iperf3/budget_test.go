@@ -1,59 +1,24 @@
 package iperf3
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
+	"github.com/sonde-net/sonde/internal/testserve"
 	"github.com/sonde-net/sonde/result"
 )
 
-// A ledger is a Policy that hands out one grant and notes what is booked.
-type ledger struct {
-	grant admit.Grant
-
-	mu             sync.Mutex
-	settled        int
-	sent, received uint64
-}
-
-func (l *ledger) Admit(context.Context, admit.Request) (*admit.Grant, error) {
-	g := l.grant
-	g.Settle = func(sent, received uint64) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.settled++
-		l.sent, l.received = l.sent+sent, l.received+received
-	}
-	return &g, nil
-}
-
 // serveReal runs s on loopback until the function it returns is called.
-func serveReal(t *testing.T, s *Server) (target string, sink *record, stop func()) {
+func serveReal(t *testing.T, s *Server) (target string, sink *testserve.Record, stop func()) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sink = &record{}
+	sink = &testserve.Record{}
 	s.Sink = sink
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, l) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(stop)
-	return l.Addr().String(), sink, stop
+	target, stop = testserve.Loopback(t, s.Serve)
+	return target, sink, stop
 }
 
 // TestBudgetOnSockets: in every mode no more moves than the budget and one batch
@@ -64,7 +29,7 @@ func TestBudgetOnSockets(t *testing.T) {
 		for _, d := range []result.Direction{result.Up, result.Down, result.Both} {
 			for _, n := range []int{1, 8} {
 				t.Run(fmt.Sprintf("udp=%v %v %d", udp, d, n), func(t *testing.T) {
-					books := &ledger{grant: admit.Grant{Budget: admit.NewBudget(all, "user_daily_quota_exceeded", "daily bytes of user ann")}}
+					books := &testserve.Ledger{Grant: admit.Grant{Budget: admit.NewBudget(all, "user_daily_quota_exceeded", "daily bytes of user ann")}}
 					target, sink, stop := serveReal(t, &Server{Policy: books})
 					c := Client{Target: target, UDP: udp, Direction: d, Streams: n, Duration: time.Minute}
 					if udp || d == result.Both { // one way could have spent it before the other begins
@@ -74,19 +39,19 @@ func TestBudgetOnSockets(t *testing.T) {
 						t.Error("the client was not told")
 					}
 					stop()
-					e := sink.end(t)
+					e := sink.End(t)
 					if x, ok := errors.AsType[*admit.ExceededError](e.Err); !ok || e.Reason != x.Word {
 						t.Errorf("End: %s, %v", e.Reason, e.Err)
 					}
-					moved := books.sent + books.received
+					moved := books.Sent + books.Received
 					streams := n * len(d.Each())
-					if most := uint64(all + streams*batch); books.settled != 1 || moved > most || moved < all-uint64(streams*all/256) {
-						t.Errorf("booked %d times: %d bytes of %d", books.settled, moved, all)
+					if most := uint64(all + streams*batch); books.Settled != 1 || moved > most || moved < all-uint64(streams*all/256) {
+						t.Errorf("booked %d times: %d bytes of %d", books.Settled, moved, all)
 					}
-					if (books.sent > 0) != d.Has(result.Down) || (books.received > 0) != d.Has(result.Up) {
-						t.Errorf("%d bytes sent and %d received are booked", books.sent, books.received)
+					if (books.Sent > 0) != d.Has(result.Down) || (books.Received > 0) != d.Has(result.Up) {
+						t.Errorf("%d bytes sent and %d received are booked", books.Sent, books.Received)
 					}
-					if left, _ := books.grant.Budget.Left(); all-left != min(moved, all) {
+					if left, _ := books.Grant.Budget.Left(); all-left != min(moved, all) {
 						t.Errorf("%d bytes are booked, %d were spent", moved, all-left)
 					}
 				})
@@ -104,18 +69,18 @@ func TestRateOfGrant(t *testing.T) {
 		best := 0.0
 		for try := 0; try < 3 && best < 0.5; try++ { // while the machine stands still nothing comes
 			target, sink, stop := serveReal(t, &Server{Policy: &admit.Limits{Rate: rate}})
-			r := &record{}
+			r := &testserve.Record{}
 			c := Client{Target: target, UDP: true, Duration: time.Second, Streams: n, Length: 500}
 			if err := c.Run(t.Context(), r); err != nil {
 				t.Errorf("client: %v", err)
 			}
 			stop()
-			end := sink.end(t)
+			end := sink.End(t)
 			best = max(best, checkHeld(t, end.Up, rate))
-			if !sink.note(result.NotePoliced) || end.Up.Received.Lost == nil || *end.Up.Received.Lost == 0 {
+			if !sink.HasNote(result.NotePoliced) || end.Up.Received.Lost == nil || *end.Up.Received.Lost == 0 {
 				t.Errorf("%d streams: not told: %+v", n, end.Up)
 			}
-			if up := r.end(t).Up; up == nil || up.Received == nil || up.Received.Bytes != end.Up.Received.Bytes {
+			if up := r.End(t).Up; up == nil || up.Received == nil || up.Received.Bytes != end.Up.Received.Bytes {
 				t.Errorf("%d streams: client: %+v", n, up)
 			}
 		}
@@ -130,12 +95,12 @@ func TestRateOfGrant(t *testing.T) {
 func TestVolumeWithinBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for budget, spent := range map[uint64]bool{1 << 30: false, 50_000: true} {
-			books := &ledger{grant: admit.Grant{Budget: admit.NewBudget(budget, "quota", "quota")}}
+			books := &testserve.Ledger{Grant: admit.Grant{Budget: admit.NewBudget(budget, "quota", "quota")}}
 			p := newPair(t, slow, &Server{Policy: books})
 			_, err := p.run(t.Context(), Client{Direction: result.Down, Bytes: 100_000, Length: 1000})
 			p.stop()
-			if (err != nil) != spent || books.settled != 1 || books.sent != min(100_000, budget) {
-				t.Errorf("budget of %d: %v, %d bytes booked", budget, err, books.sent)
+			if (err != nil) != spent || books.Settled != 1 || books.Sent != min(100_000, budget) {
+				t.Errorf("budget of %d: %v, %d bytes booked", budget, err, books.Sent)
 			}
 		}
 	})
@@ -145,15 +110,15 @@ func TestVolumeWithinBudget(t *testing.T) {
 // same.
 func TestOmittedIsBooked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		books := &ledger{}
+		books := &testserve.Ledger{}
 		p := newPair(t, slow, &Server{Policy: books})
 		r, err := p.run(t.Context(), Client{Direction: result.Down, Omit: 2 * time.Second, Duration: time.Second, Rate: 1e6})
 		p.stop()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := r.end(t).Down.Received.Bytes; books.sent < 2*n {
-			t.Errorf("%d bytes are booked, %d of them counted", books.sent, n)
+		if n := r.End(t).Down.Received.Bytes; books.Sent < 2*n {
+			t.Errorf("%d bytes are booked, %d of them counted", books.Sent, n)
 		}
 	})
 }

@@ -10,64 +10,14 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/internal/testnet"
+	"github.com/sonde-net/sonde/internal/testserve"
 	"github.com/sonde-net/sonde/result"
 )
-
-// A record keeps what was put.
-type record struct {
-	mu     sync.Mutex
-	events []result.Event
-}
-
-func (r *record) Put(e result.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-}
-
-func (r *record) all() []result.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]result.Event(nil), r.events...)
-}
-
-// end is the only End; the test fails without it.
-func (r *record) end(t *testing.T) result.End {
-	t.Helper()
-	var ends []result.End
-	for _, e := range r.all() {
-		if e, ok := e.(result.End); ok {
-			ends = append(ends, e)
-		}
-	}
-	if len(ends) != 1 {
-		t.Fatalf("%d ends in %v", len(ends), r.all())
-	}
-	return ends[0]
-}
-
-func (r *record) ends() (n int) {
-	for _, e := range r.all() {
-		if _, ok := e.(result.End); ok {
-			n++
-		}
-	}
-	return n
-}
-
-func (r *record) note(code string) bool {
-	for _, e := range r.all() {
-		if n, ok := e.(result.Note); ok && n.Code == code {
-			return true
-		}
-	}
-	return false
-}
 
 // A pair is a client host and a server host in memory, with a server running.
 type pair struct {
 	client, server *testnet.Host
-	sink           *record // the server's
+	sink           *testserve.Record // the server's
 	stop           func()
 }
 
@@ -87,7 +37,7 @@ func newPair(t *testing.T, link testnet.Link, srv *Server) *pair {
 
 func newPairOn(t *testing.T, client, server *testnet.Host, srv *Server) *pair {
 	t.Helper()
-	p := &pair{client: client, server: server, sink: &record{}}
+	p := &pair{client: client, server: server, sink: &testserve.Record{}}
 	srv.ListenPacket, srv.Sink = p.server.ListenPacket, p.sink
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -108,12 +58,12 @@ func newPairOn(t *testing.T, client, server *testnet.Host, srv *Server) *pair {
 }
 
 // run runs c from the client's host.
-func (p *pair) run(ctx context.Context, c Client) (*record, error) {
+func (p *pair) run(ctx context.Context, c Client) (*testserve.Record, error) {
 	if c.Target == "" {
 		c.Target = serverAddr
 	}
 	c.Dial, c.ListenPacket = p.client.DialContext, p.client.ListenPacket
-	r := &record{}
+	r := &testserve.Record{}
 	err := c.Run(ctx, r)
 	return r, err
 }
@@ -144,7 +94,7 @@ func testTotals(t *testing.T, udp bool, d result.Direction, streams int, six boo
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, far := r.end(t), p.sink.end(t)
+		e, far := r.End(t), p.sink.End(t)
 		if e.Reason != result.ReasonDone || far.Reason != result.ReasonDone {
 			t.Errorf("ended: %s, server %s, %v", e.Reason, far.Reason, far.Err)
 		}
@@ -185,7 +135,7 @@ func TestUnlimited(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, way := range d.Each() {
-				total := r.end(t).Total(way)
+				total := r.End(t).Total(way)
 				if got := float64(total.Received.Bytes) * 8 / 5; got < 16e6 || got > 24e6 {
 					t.Errorf("%v: %.0f bit/s over a path of 20 Mbit/s", way, got)
 				}
@@ -214,7 +164,7 @@ func TestVolume(t *testing.T) {
 					t.Fatalf("%+v: %v", c, err)
 				}
 				want := c.Bytes + c.Blocks*uint64(c.Length)
-				got := r.end(t).Local(d).Bytes
+				got := r.End(t).Local(d).Bytes
 				most := want + want/10
 				if d == result.Up && c.Omit == 0 {
 					most = want + uint64(max(c.Length, 1448))
@@ -239,7 +189,7 @@ func TestOmit(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				e := r.end(t)
+				e := r.End(t)
 				if took := e.Time.Sub(start); took < 4*time.Second || took > 5*time.Second || e.Elapsed > 2200*time.Millisecond {
 					t.Errorf("took %v, %v counted", took, e.Elapsed)
 				}
@@ -264,13 +214,13 @@ func TestLoopback(t *testing.T) {
 		for _, d := range []result.Direction{result.Up, result.Down, result.Both} {
 			wg.Go(func() {
 				c := Client{Target: target, UDP: udp, Direction: d, Duration: time.Second, Rate: 4e6, Streams: 2}
-				r := &record{}
+				r := &testserve.Record{}
 				if err := c.Run(t.Context(), r); err != nil {
 					t.Errorf("udp=%v %v: %v", udp, d, err)
 					return
 				}
 				for _, way := range d.Each() {
-					total := r.end(t).Total(way)
+					total := r.End(t).Total(way)
 					if total.Received == nil || total.Sent == nil || total.Sent.Bytes != total.Received.Bytes || total.Sent.Bytes == 0 {
 						t.Errorf("udp=%v %v: sent %+v, received %+v", udp, way, total.Sent, total.Received)
 					}
@@ -290,12 +240,12 @@ func TestPacedByServer(t *testing.T) {
 	const rate = 50e6
 	var all []float64
 	for range 5 {
-		r := &record{}
+		r := &testserve.Record{}
 		c := Client{Target: target, UDP: true, Direction: result.Down, Duration: time.Second, Rate: rate}
 		if err := c.Run(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
-		got := float64(r.end(t).Down.Received.Bytes) * 8
+		got := float64(r.End(t).Down.Received.Bytes) * 8
 		if all = append(all, got/1e6); got > rate*45/100 && got <= rate*11/10 {
 			return
 		}
@@ -322,7 +272,7 @@ func TestNobody(t *testing.T) {
 			if result.CodeOf(err) != tt.code || time.Since(start) > tt.within {
 				t.Errorf("%q: %v (%s) after %v, want %s", tt.target, err, result.CodeOf(err), time.Since(start), tt.code)
 			}
-			if e := r.end(t); !errors.Is(e.Err, err) {
+			if e := r.End(t); !errors.Is(e.Err, err) {
 				t.Errorf("%q: Run = %v, End has %v", tt.target, err, e.Err)
 			}
 		}

@@ -10,11 +10,6 @@ import (
 	"github.com/sonde-net/sonde/admit"
 )
 
-// grants is a Policy that hands out what a function makes.
-type grants struct{ make func() *admit.Grant }
-
-func (g grants) Admit(context.Context, admit.Request) (*admit.Grant, error) { return g.make(), nil }
-
 func limits(rate uint64, d time.Duration) admit.Policy { return &admit.Limits{Rate: rate, Duration: d} }
 
 // refusal admits nobody.

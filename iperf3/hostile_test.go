@@ -97,10 +97,10 @@ func TestCutByLimit(t *testing.T) {
 		p := newPair(t, slow, &Server{Policy: limits(0, 2*time.Second)})
 		r, err := p.run(t.Context(), Client{Bytes: 1 << 40, Rate: 1e6})
 		p.stop()
-		if result.ExitCode(err) != 5 || r.end(t).Up == nil {
+		if result.ExitCode(err) != 5 || r.End(t).Up == nil {
 			t.Errorf("%v (%s)", err, result.CodeOf(err))
 		}
-		if e := p.sink.end(t); e.Reason != result.ReasonMaxDuration {
+		if e := p.sink.End(t); e.Reason != result.ReasonMaxDuration {
 			t.Errorf("server: %s, %v", e.Reason, e.Err)
 		}
 	})

@@ -6,26 +6,27 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/testserve"
 	"github.com/sonde-net/sonde/result"
 )
 
 // TestLatency: round trips of echoes before and under the load, over the real
 // loopback interface.
 func TestLatency(t *testing.T) {
-	r := &record{}
+	r := &testserve.Record{}
 	c := Client{Target: fmt.Sprintf("127.0.0.1:%d", ourServer(t, &Server{})), Duration: time.Second, Rate: 1e6, Latency: true}
 	if err := c.Run(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	if r.note("no_latency") {
+	if r.HasNote("no_latency") {
 		t.Skip("this system lets us send no ICMP echoes")
 	}
-	l := r.end(t).Latency
+	l := r.End(t).Latency
 	if l == nil || l.Idle == nil || l.Loaded == nil || l.Method != "icmp-echo" {
 		t.Fatalf("latency %+v", l)
 	}
 	probed := 0
-	for _, e := range r.all() {
+	for _, e := range r.All() {
 		if i, ok := e.(result.Interval); ok && i.RTT != nil {
 			probed++
 		}
@@ -42,8 +43,8 @@ func TestNoEchoes(t *testing.T) {
 		p := newPair(t, slow, &Server{OneAtATime: true})
 		r, err := p.run(t.Context(), Client{Duration: time.Second, Rate: 1e6, Latency: true})
 		p.stop()
-		if err != nil || r.end(t).Latency != nil || !r.note("no_latency") {
-			t.Errorf("latency %+v, note %v, %v", r.end(t).Latency, r.note("no_latency"), err)
+		if err != nil || r.End(t).Latency != nil || !r.HasNote("no_latency") {
+			t.Errorf("latency %+v, note %v, %v", r.End(t).Latency, r.HasNote("no_latency"), err)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/testserve"
 	"github.com/sonde-net/sonde/iperf3/auth"
 	"github.com/sonde-net/sonde/iperf3/wire"
 	"github.com/sonde-net/sonde/result"
@@ -111,20 +113,8 @@ func listening(port int) (ready bool) {
 // ourServer starts our server and returns its port.
 func ourServer(t *testing.T, s *Server) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return l.Addr().(*net.TCPAddr).Port
+	target, _ := testserve.Loopback(t, s.Serve)
+	return int(netip.MustParseAddrPort(target).Port())
 }
 
 // document collects what a Client reports into iperf3's document.
@@ -199,11 +189,11 @@ func testOurClient(t *testing.T, port int, c Client) {
 	for n := range 3 {
 		doc = wire.Report{}
 		c.Report = document(&doc, nil)
-		r := &record{}
+		r := &testserve.Record{}
 		if err := c.Run(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
-		e = r.end(t)
+		e = r.End(t)
 		odd := oddAmounts(c, e)
 		if odd == "" {
 			break
@@ -251,7 +241,7 @@ func oddAmounts(c Client, e result.End) string {
 // reads its document.
 func TestTheirClient(t *testing.T) {
 	path := theirs(t)
-	sink := &record{}
+	sink := &testserve.Record{}
 	port := ourServer(t, &Server{Sink: sink})
 	for _, args := range []string{
 		"-b 8M", "", "-R -b 8M", "--bidir -b 8M", "-P 4 -b 2M", "--bidir -P 2 -b 2M", "-O 1 -b 8M",
@@ -383,7 +373,7 @@ func TestLogin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sink := &record{}
+		sink := &testserve.Record{}
 		port := ourServer(t, &Server{Key: key, Users: known, Sink: sink})
 		for password, want := range map[string]string{"secret": "", "wrong": "authorization failed"} {
 			cmd := exec.Command(path, "-c", "127.0.0.1", "-p", strconv.Itoa(port), "-t", "1", "-b", "1M",

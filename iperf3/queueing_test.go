@@ -28,12 +28,12 @@ func TestQueueing(t *testing.T) {
 			if d == result.Up {
 				sink = p.sink
 			}
-			total := sink.end(t).Local(d).Queueing
+			total := sink.End(t).Local(d).Queueing
 			if total == nil || total.Max < 70*time.Millisecond || total.Max > 90*time.Millisecond || total.Min < 20*time.Millisecond {
 				t.Fatalf("%v: queueing %+v", d, total)
 			}
 			var count uint64
-			for _, e := range sink.all() {
+			for _, e := range sink.All() {
 				if i, ok := e.(result.Interval); ok && i.Received.Queueing != nil {
 					count += i.Received.Queueing.Count
 				}

@@ -158,10 +158,10 @@ func replayClients(t *testing.T, r recording) {
 	}
 	rec, err := p.run(t.Context(), Client{Duration: time.Second, Rate: 1e6})
 	p.stop()
-	if err != nil || rec.end(t).Up == nil {
+	if err != nil || rec.End(t).Up == nil {
 		t.Errorf("a good client after it: %v", err)
 	}
-	checkReplay(t, r, p.sink.all())
+	checkReplay(t, r, p.sink.All())
 }
 
 // checkReplay: our server counted what the recorded client sent.
@@ -459,7 +459,7 @@ func replayServer(t *testing.T, r recording) {
 	if result.CodeOf(err) != code {
 		t.Errorf("Run = %v (%s), want %q", err, result.CodeOf(err), code)
 	}
-	checkFar(t, conv, rec.end(t))
+	checkFar(t, conv, rec.End(t))
 }
 
 // checkFar: what the server told stands in the End.

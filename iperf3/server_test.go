@@ -15,6 +15,7 @@ import (
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/testnet"
+	"github.com/sonde-net/sonde/internal/testserve"
 	"github.com/sonde-net/sonde/iperf3/auth"
 	"github.com/sonde-net/sonde/iperf3/wire"
 	"github.com/sonde-net/sonde/result"
@@ -85,7 +86,7 @@ func TestVanish(t *testing.T) {
 					var wg sync.WaitGroup
 					wg.Go(func() {
 						r, err := p.run(t.Context(), Client{UDP: udp, Direction: d, Duration: 12 * time.Second, Rate: 1e6})
-						e := r.end(t)
+						e := r.End(t)
 						if code := result.CodeOf(err); code != result.CodePeerLost {
 							t.Errorf("client: %v (%s)", err, code)
 						}
@@ -98,7 +99,7 @@ func TestVanish(t *testing.T) {
 					time.Sleep(3 * time.Second)
 					p.client.Unplug()
 					time.Sleep(10 * time.Second)
-					if d != result.Down && p.sink.ends() != 1 {
+					if d != result.Down && p.sink.Ends() != 1 {
 						t.Error("the server has not ended the test 10 s after its client vanished")
 					}
 					wg.Wait()
@@ -130,7 +131,7 @@ func TestManyClients(t *testing.T) {
 					return
 				}
 				for _, d := range c.Direction.Each() {
-					if total := r.end(t).Total(d); total.Sent.Bytes != total.Received.Bytes {
+					if total := r.End(t).Total(d); total.Sent.Bytes != total.Received.Bytes {
 						t.Errorf("client %d, %v: sent %d, received %d: %v, %v", n, d, total.Sent.Bytes, total.Received.Bytes, show(total.Sent), show(total.Received))
 					}
 				}
@@ -138,7 +139,7 @@ func TestManyClients(t *testing.T) {
 		}
 		wg.Wait()
 		p.stop()
-		if n := p.sink.ends(); n != 100 {
+		if n := p.sink.Ends(); n != 100 {
 			t.Errorf("%d tests ended at the server", n)
 		}
 	})
@@ -150,23 +151,18 @@ func TestBudget(t *testing.T) {
 	for _, d := range []result.Direction{result.Up, result.Down} {
 		synctest.Test(t, func(t *testing.T) {
 			const all = 300_000
-			booked := make(chan uint64, 1)
-			p := newPair(t, slow, &Server{Policy: grants{func() *admit.Grant {
-				return &admit.Grant{
-					Budget: admit.NewBudget(all, "user_daily_quota_exceeded", "daily bytes"),
-					Settle: func(sent, received uint64) { booked <- sent + received },
-				}
-			}}})
+			books := &testserve.Ledger{Grant: admit.Grant{Budget: admit.NewBudget(all, "user_daily_quota_exceeded", "daily bytes")}}
+			p := newPair(t, slow, &Server{Policy: books})
 			r, err := p.run(t.Context(), Client{Direction: d, Duration: 10 * time.Second, Rate: 1e6})
-			if err == nil || r.end(t).Total(d) == nil {
+			if err == nil || r.End(t).Total(d) == nil {
 				t.Errorf("client: %v", err)
 			}
 			p.stop()
-			e := p.sink.end(t)
+			e := p.sink.End(t)
 			if e.Reason != "user_daily_quota_exceeded" || result.ExitCode(e.Err) != 5 {
 				t.Errorf("server: %s, %v", e.Reason, e.Err)
 			}
-			if n := <-booked; n < all*9/10 || n > all+65536 {
+			if n := books.Sent + books.Received; n < all*9/10 || n > all+65536 {
 				t.Errorf("%v: %d bytes booked of %d", d, n, all)
 			}
 		})
@@ -182,7 +178,7 @@ func TestLimitsHold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := r.end(t).Down.Received.Bytes; n > 210_000 {
+		if n := r.End(t).Down.Received.Bytes; n > 210_000 {
 			t.Errorf("%d bytes in 2s at 800 kbit/s", n)
 		}
 		for _, c := range []Client{{Duration: 4 * time.Second}, {Duration: time.Second, Rate: 1e6}, {Duration: time.Second, Rate: 500_000, Streams: 2}} {
@@ -207,7 +203,7 @@ func TestOurLogin(t *testing.T) {
 		p := newPair(t, slow, &Server{Key: key, Users: auth.Users{"alice": auth.Hash("alice", "secret")}})
 		for _, padding := range []auth.Padding{auth.PKCS1, auth.OAEP} {
 			r, err := p.run(t.Context(), Client{Duration: time.Second, Rate: 1e5, Account: "alice", Password: "secret", Key: &key.PublicKey, Padding: padding})
-			if err != nil || r.end(t).Up == nil {
+			if err != nil || r.End(t).Up == nil {
 				t.Errorf("%v: %v", padding, err)
 			}
 		}
@@ -222,7 +218,7 @@ func TestOurLogin(t *testing.T) {
 		}
 		p.stop()
 		reasons := 0
-		for _, e := range p.sink.all() {
+		for _, e := range p.sink.All() {
 			if n, ok := e.(result.Note); ok && n.Code == result.NoteAuthFailure && n.Login.Reason != "" {
 				reasons++
 			}
@@ -242,7 +238,7 @@ func TestGuessedAccount(t *testing.T) {
 		p := newPair(t, slow, server)
 		try := func(password string) error {
 			_, err := p.run(t.Context(), Client{Duration: time.Second, Rate: 1e5, Account: "alice", Password: password, Key: &key.PublicKey})
-			for _, e := range p.sink.all() { // as if from another address each time
+			for _, e := range p.sink.All() { // as if from another address each time
 				if n, ok := e.(result.Note); ok && n.Login != nil {
 					server.backoff.Succeeded(n.Login.Peer.Addr())
 				}
@@ -276,11 +272,11 @@ func TestInterrupted(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 2500*time.Millisecond, &result.Error{Word: result.CodeInterrupted, Text: "interrupted"})
 		defer cancel()
 		r, err := p.run(ctx, Client{Direction: result.Both, Duration: time.Minute, Rate: 1e6})
-		if e := r.end(t); result.CodeOf(err) != result.CodeInterrupted || e.Reason != result.ReasonInterrupted || e.Up == nil || e.Down == nil {
+		if e := r.End(t); result.CodeOf(err) != result.CodeInterrupted || e.Reason != result.ReasonInterrupted || e.Up == nil || e.Down == nil {
 			t.Errorf("client: %v, %+v", err, e)
 		}
 		time.Sleep(time.Second)
-		if e := p.sink.end(t); e.Reason != result.ReasonClientGone || e.Up == nil {
+		if e := p.sink.End(t); e.Reason != result.ReasonClientGone || e.Up == nil {
 			t.Errorf("server: %+v", e)
 		}
 		p.stop()
@@ -294,7 +290,7 @@ func TestShutdown(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			r, err := p.run(t.Context(), Client{Duration: time.Minute, Rate: 1e6})
-			if e := r.end(t); result.CodeOf(err) != result.CodePeerLost || e.Up == nil || e.Reason != result.ReasonServerGone {
+			if e := r.End(t); result.CodeOf(err) != result.CodePeerLost || e.Up == nil || e.Reason != result.ReasonServerGone {
 				t.Errorf("client: %v", err)
 			}
 		})
@@ -304,7 +300,7 @@ func TestShutdown(t *testing.T) {
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("stopped after %v", took)
 		}
-		if e := p.sink.end(t); e.Reason != result.ReasonShutdown || e.Up == nil {
+		if e := p.sink.End(t); e.Reason != result.ReasonShutdown || e.Up == nil {
 			t.Errorf("server: %+v", e)
 		}
 		wg.Wait()
@@ -318,7 +314,7 @@ func TestLossCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &testnet.Network{}
 		p := newPairOn(t, n.Host(link, testnet.Link{}, clientAddr), n.Host(testnet.Link{Delay: 5 * time.Millisecond}, testnet.Link{}, serverAddr), &Server{})
-		var r *record
+		var r *testserve.Record
 		var err error
 		for range 20 { // the link also loses what opens a test
 			if r, err = p.run(t.Context(), Client{UDP: true, Duration: 10 * time.Second, Rate: 1e6, Length: 1000}); err == nil {
@@ -329,12 +325,12 @@ func TestLossCounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		total := r.end(t).Up
+		total := r.End(t).Up
 		sent, v := *total.Sent.Packets, total.Received
 		if lost := *v.Lost; lost < int64(sent)/120 || lost > int64(sent)/80 {
 			t.Errorf("lost %d of %d packets, every 100th should be", lost, sent)
 		}
-		if got := p.sink.end(t).Up.Received; *got.Duplicate < sent/110 || *got.Reordered < sent/40 {
+		if got := p.sink.End(t).Up.Received; *got.Duplicate < sent/110 || *got.Reordered < sent/40 {
 			t.Errorf("duplicate %d, reordered %d of %d", *got.Duplicate, *got.Reordered, sent)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/testserve"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -45,7 +46,7 @@ func TestServerOfSeveralAddresses(t *testing.T) {
 	for _, host := range []string{"127.0.0.2", "127.0.0.3"} {
 		for _, classic := range []bool{false, true} {
 			for _, d := range []result.Direction{result.Down, result.Up} {
-				r := &record{}
+				r := &testserve.Record{}
 				c := Client{Target: fmt.Sprintf("%s:%d", host, l.Addr().(*net.TCPAddr).Port), UDP: true, Direction: d, Rate: 1_000_000, Duration: time.Second, Classic: classic}
 				c.ListenPacket = func(ctx context.Context, network, address string) (net.PacketConn, error) {
 					one, err := new(net.ListenConfig).ListenPacket(ctx, network, address)
@@ -55,7 +56,7 @@ func TestServerOfSeveralAddresses(t *testing.T) {
 					t.Errorf("%s, %v, classic %v: %v", host, d, classic, err)
 					continue
 				}
-				end := r.end(t)
+				end := r.End(t)
 				total := end.Up
 				if d == result.Down {
 					total = end.Down

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,49 +11,17 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/testnet"
+	"github.com/sonde-net/sonde/internal/testserve"
 	"github.com/sonde-net/sonde/result"
 )
 
-// A ledger is a Policy that hands out one grant and notes what is booked.
-type ledger struct {
-	grant admit.Grant
-
-	mu             sync.Mutex
-	settled        int
-	sent, received uint64
-}
-
-func (l *ledger) Admit(context.Context, admit.Request) (*admit.Grant, error) {
-	g := l.grant
-	g.Settle = func(sent, received uint64) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.settled++
-		l.sent, l.received = l.sent+sent, l.received+received
-	}
-	return &g, nil
-}
-
 // serveReal runs s on loopback until the function it returns is called.
-func serveReal(t *testing.T, s *Server) (target string, sink *record, stop func()) {
+func serveReal(t *testing.T, s *Server) (target string, sink *testserve.Record, stop func()) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sink = &record{}
+	sink = &testserve.Record{}
 	s.Sink = sink
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, l) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(stop)
-	return l.Addr().String(), sink, stop
+	target, stop = testserve.Loopback(t, s.Serve)
+	return target, sink, stop
 }
 
 // TestBudgetOnSockets: in every mode no more moves than the budget and one batch
@@ -65,7 +32,7 @@ func TestBudgetOnSockets(t *testing.T) {
 		for _, d := range []result.Direction{result.Up, result.Down} {
 			for _, n := range []int{1, 8} {
 				t.Run(fmt.Sprintf("udp=%v %v %d", udp, d, n), func(t *testing.T) {
-					books := &ledger{grant: admit.Grant{Budget: admit.NewBudget(all, "user_daily_quota_exceeded", "daily bytes of user ann")}}
+					books := &testserve.Ledger{Grant: admit.Grant{Budget: admit.NewBudget(all, "user_daily_quota_exceeded", "daily bytes of user ann")}}
 					target, sink, stop := serveReal(t, &Server{Policy: books})
 					c := Client{Target: target, UDP: udp, Direction: d, Streams: n, Duration: time.Minute}
 					if udp {
@@ -75,18 +42,18 @@ func TestBudgetOnSockets(t *testing.T) {
 						t.Error("the client was not told")
 					}
 					stop()
-					e := sink.end(t)
+					e := sink.End(t)
 					if x, ok := errors.AsType[*admit.ExceededError](e.Err); !ok || e.Reason != x.Word {
 						t.Errorf("End: %s, %v", e.Reason, e.Err)
 					}
-					moved, other := books.sent, books.received
+					moved, other := books.Sent, books.Received
 					if d == result.Up {
 						moved, other = other, moved
 					}
-					if most := uint64(all + n*batch); books.settled != 1 || other != 0 || moved > most || moved < all-uint64(n*all/256) {
-						t.Errorf("booked %d times: %d bytes, and %d the other way, of %d", books.settled, moved, other, all)
+					if most := uint64(all + n*batch); books.Settled != 1 || other != 0 || moved > most || moved < all-uint64(n*all/256) {
+						t.Errorf("booked %d times: %d bytes, and %d the other way, of %d", books.Settled, moved, other, all)
 					}
-					if left, _ := books.grant.Budget.Left(); all-left != min(moved, all) {
+					if left, _ := books.Grant.Budget.Left(); all-left != min(moved, all) {
 						t.Errorf("%d bytes are booked, %d were spent", moved, all-left)
 					}
 				})
@@ -107,13 +74,13 @@ func TestRateOfGrant(t *testing.T) {
 				t.Errorf("client: %v", err)
 			}
 			p.stop()
-			end := p.sink.end(t)
+			end := p.sink.End(t)
 			checkHeld(t, end.Up, rate)
-			if !p.sink.note(result.NotePoliced) || end.Up.Received.Lost == nil || *end.Up.Received.Lost == 0 {
+			if !p.sink.HasNote(result.NotePoliced) || end.Up.Received.Lost == nil || *end.Up.Received.Lost == 0 {
 				t.Errorf("%d streams: not told: %+v", n, end.Up)
 			}
 			// The client learns what was lost.
-			if up := r.end(t).Up; up == nil || up.Received == nil || up.Received.Bytes != end.Up.Received.Bytes {
+			if up := r.End(t).Up; up == nil || up.Received == nil || up.Received.Bytes != end.Up.Received.Bytes {
 				t.Errorf("%d streams: client: %+v", n, up)
 			}
 		})
@@ -141,7 +108,7 @@ func checkHeld(t *testing.T, total *result.Total, rate uint64) {
 // own address.
 func TestStrangersDoNotPay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		books := &ledger{grant: admit.Grant{Rate: 1_000_000, Budget: admit.NewBudget(1<<40, "quota", "quota")}}
+		books := &testserve.Ledger{Grant: admit.Grant{Rate: 1_000_000, Budget: admit.NewBudget(1<<40, "quota", "quota")}}
 		p := newPair(t, testnet.Link{Rate: 100_000_000, Wait: true, Delay: time.Millisecond}, &Server{Policy: books, Ports: Ports{UDP: []uint16{7001}}})
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -166,12 +133,12 @@ func TestStrangersDoNotPay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		up := r.end(t).Up
-		if up.Received.Bytes != up.Sent.Bytes || p.sink.note(result.NotePoliced) {
+		up := r.End(t).Up
+		if up.Received.Bytes != up.Sent.Bytes || p.sink.HasNote(result.NotePoliced) {
 			t.Errorf("%d bytes of %d came", up.Received.Bytes, up.Sent.Bytes)
 		}
-		if left, _ := books.grant.Budget.Left(); 1<<40-left > up.Sent.Bytes+1000 || books.received != up.Sent.Bytes {
-			t.Errorf("%d bytes were paid, %d booked, %d sent", 1<<40-left, books.received, up.Sent.Bytes)
+		if left, _ := books.Grant.Budget.Left(); 1<<40-left > up.Sent.Bytes+1000 || books.Received != up.Sent.Bytes {
+			t.Errorf("%d bytes were paid, %d booked, %d sent", 1<<40-left, books.Received, up.Sent.Bytes)
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/testnet"
+	"github.com/sonde-net/sonde/internal/testserve"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -32,7 +33,7 @@ type script struct {
 }
 
 // scripted runs a client against a server that does what serve says.
-func scripted(t *testing.T, c Client, serve func(s *script)) (*record, error) {
+func scripted(t *testing.T, c Client, serve func(s *script)) (*testserve.Record, error) {
 	n := &testnet.Network{}
 	client := n.Host(slow, testnet.Link{}, clientAddr)
 	server := n.Host(slow, testnet.Link{}, serverAddr)
@@ -170,10 +171,10 @@ func TestOddServers(t *testing.T) {
 				if result.CodeOf(err) != tt.code {
 					t.Errorf("Run = %v (%s), want %q", err, result.CodeOf(err), tt.code)
 				}
-				if took := r.end(t).Time.Sub(start); took > tt.within+300*time.Millisecond {
+				if took := r.End(t).Time.Sub(start); took > tt.within+300*time.Millisecond {
 					t.Errorf("ended after %v, want %v at most", took, tt.within)
 				}
-				e := r.end(t)
+				e := r.End(t)
 				if measured := e.Up != nil && e.Up.Sent != nil && e.Up.Sent.Bytes > 10_000; measured != tt.measured {
 					t.Errorf("measured: %v, End %+v", measured, e)
 				}
@@ -289,7 +290,7 @@ func replayServer(t *testing.T, r recording) {
 	if d := cmp.Diff(want, got, same); d != "" {
 		t.Errorf("the client said\n%+v\nthe real one\n%+v\n%s", got, want, d)
 	}
-	e := rec.end(t)
+	e := rec.End(t)
 	if total := e.Total(c.Direction); total != nil {
 		far := e.Remote(c.Direction)
 		if far == nil {
@@ -394,12 +395,12 @@ func TestClientInterrupted(t *testing.T) {
 			if result.CodeOf(err) != result.CodeInterrupted || time.Since(start) > 3*time.Second {
 				t.Errorf("%v: %v after %v", d, err, time.Since(start))
 			}
-			if e := r.end(t); e.Reason != result.ReasonInterrupted || e.Local(d) == nil || e.Local(d).Bytes < 250_000 {
+			if e := r.End(t); e.Reason != result.ReasonInterrupted || e.Local(d) == nil || e.Local(d).Bytes < 250_000 {
 				t.Errorf("%v: %+v", d, e)
 			}
 			synctest.Wait()
 			time.Sleep(time.Second)
-			if e := p.sink.end(t); e.Reason != result.ReasonDone || e.Local(d).Bytes < 250_000 {
+			if e := p.sink.End(t); e.Reason != result.ReasonDone || e.Local(d).Bytes < 250_000 {
 				t.Errorf("%v: server: %+v", d, e)
 			}
 			p.stop()
@@ -430,11 +431,11 @@ func TestReverseNoEnd(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 		})
-		e := r.end(t)
+		e := r.End(t)
 		if took := e.Time.Sub(start); took > 16*time.Second || err != nil {
 			t.Errorf("Run = %v after %v", err, took)
 		}
-		if !r.note("overdue") || e.Elapsed > 16*time.Second || e.Down == nil {
+		if !r.HasNote("overdue") || e.Elapsed > 16*time.Second || e.Down == nil {
 			t.Errorf("End %+v", e)
 		}
 	})

@@ -51,10 +51,10 @@ func TestClosedPort(t *testing.T) {
 			break
 		}
 	}
-	for deadline := time.Now().Add(5 * time.Second); sink.ends() == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(5 * time.Second); sink.Ends() == 0 && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
-	if e := sink.end(t); result.CodeOf(e.Err) != result.CodePeerLost {
+	if e := sink.End(t); result.CodeOf(e.Err) != result.CodePeerLost {
 		t.Errorf("end %v (%s)", e.Err, result.CodeOf(e.Err))
 	}
 }

@@ -20,7 +20,7 @@ func TestLongTest(t *testing.T) {
 				t.Errorf("%v: %v after %v", d, err, took)
 			}
 			p.stop()
-			if e := r.end(t); e.Reason != result.ReasonDone {
+			if e := r.End(t); e.Reason != result.ReasonDone {
 				t.Errorf("%v: %s", d, e.Reason)
 			}
 		})

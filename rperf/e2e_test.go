@@ -10,64 +10,14 @@ import (
 	"time"
 
 	"github.com/sonde-net/sonde/internal/testnet"
+	"github.com/sonde-net/sonde/internal/testserve"
 	"github.com/sonde-net/sonde/result"
 )
-
-// A record keeps what was put.
-type record struct {
-	mu     sync.Mutex
-	events []result.Event
-}
-
-func (r *record) Put(e result.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-}
-
-func (r *record) all() []result.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]result.Event(nil), r.events...)
-}
-
-// end is the only End; the test fails without it.
-func (r *record) end(t *testing.T) result.End {
-	t.Helper()
-	var ends []result.End
-	for _, e := range r.all() {
-		if e, ok := e.(result.End); ok {
-			ends = append(ends, e)
-		}
-	}
-	if len(ends) != 1 {
-		t.Fatalf("%d ends in %v", len(ends), r.all())
-	}
-	return ends[0]
-}
-
-func (r *record) ends() (n int) {
-	for _, e := range r.all() {
-		if _, ok := e.(result.End); ok {
-			n++
-		}
-	}
-	return n
-}
-
-func (r *record) note(code string) bool {
-	for _, e := range r.all() {
-		if n, ok := e.(result.Note); ok && n.Code == code {
-			return true
-		}
-	}
-	return false
-}
 
 // A pair is a client host and a server host in memory, with a server running.
 type pair struct {
 	client, server *testnet.Host
-	sink           *record // the server's
+	sink           *testserve.Record // the server's
 	stop           func()
 }
 
@@ -85,7 +35,7 @@ func newPair(t *testing.T, link testnet.Link, srv *Server) *pair {
 	p := &pair{
 		client: n.Host(link, testnet.Link{}, clientAddr, "2001:db8::1"),
 		server: n.Host(link, testnet.Link{}, serverAddr, "2001:db8::2"),
-		sink:   &record{},
+		sink:   &testserve.Record{},
 	}
 	srv.Dial, srv.Listen, srv.ListenPacket, srv.Sink = p.server.DialContext, p.server.Listen, p.server.ListenPacket, p.sink
 	ctx, stop := context.WithCancel(t.Context())
@@ -107,12 +57,12 @@ func newPair(t *testing.T, link testnet.Link, srv *Server) *pair {
 }
 
 // run runs c from the client's host.
-func (p *pair) run(ctx context.Context, c Client) (*record, error) {
+func (p *pair) run(ctx context.Context, c Client) (*testserve.Record, error) {
 	if c.Target == "" {
 		c.Target = serverAddr
 	}
 	c.Dial, c.Listen, c.ListenPacket = p.client.DialContext, p.client.Listen, p.client.ListenPacket
-	r := &record{}
+	r := &testserve.Record{}
 	err := c.Run(ctx, r)
 	return r, err
 }
@@ -145,7 +95,7 @@ func testTotals(t *testing.T, udp bool, d result.Direction, streams int, six, cl
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := r.end(t)
+		e := r.End(t)
 		total := e.Total(d)
 		if e.Reason != result.ReasonDone || total == nil || total.Sent == nil || total.Received == nil {
 			t.Fatalf("end %+v", e)
@@ -153,7 +103,7 @@ func testTotals(t *testing.T, udp bool, d result.Direction, streams int, six, cl
 		if total.Sent.Bytes != total.Received.Bytes || total.Sent.Bytes == 0 {
 			t.Errorf("sent %d bytes, received %d", total.Sent.Bytes, total.Received.Bytes)
 		}
-		far := p.sink.end(t)
+		far := p.sink.End(t)
 		if mine, theirs := e.Local(d).Bytes, far.Local(d).Bytes; mine != theirs {
 			t.Errorf("client counted %d, server %d", mine, theirs)
 		}
@@ -173,11 +123,11 @@ func testTotals(t *testing.T, udp bool, d result.Direction, streams int, six, cl
 }
 
 // checkIntervals: the intervals are whole seconds but the last, and add up.
-func checkIntervals(t *testing.T, r *record, e result.End, d result.Direction) {
+func checkIntervals(t *testing.T, r *testserve.Record, e result.End, d result.Direction) {
 	t.Helper()
 	var sum uint64
 	n := 0
-	for _, ev := range r.all() {
+	for _, ev := range r.All() {
 		if i, ok := ev.(result.Interval); ok {
 			n++
 			sum += i.Local().Bytes
@@ -198,7 +148,7 @@ func TestUnlimited(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			total := r.end(t).Total(d)
+			total := r.End(t).Total(d)
 			if got := float64(total.Received.Bytes) * 8 / 5; got < 8e6 || got > 12e6 {
 				t.Errorf("%v: %.0f bit/s over a path of 10 Mbit/s", d, got)
 			}
@@ -218,12 +168,12 @@ func TestLoopback(t *testing.T) {
 			for _, classic := range []bool{false, true} {
 				wg.Go(func() {
 					c := Client{Target: target, UDP: udp, Direction: d, Duration: 500 * time.Millisecond, Rate: 8e6, Streams: 2, Classic: classic}
-					r := &record{}
+					r := &testserve.Record{}
 					if err := c.Run(t.Context(), r); err != nil {
 						t.Errorf("udp=%v %v classic=%v: %v", udp, d, classic, err)
 						return
 					}
-					total := r.end(t).Total(d)
+					total := r.End(t).Total(d)
 					if total.Received == nil || total.Sent == nil || total.Sent.Bytes != total.Received.Bytes || total.Sent.Bytes == 0 {
 						t.Errorf("udp=%v %v classic=%v: sent %+v, received %+v", udp, d, classic, total.Sent, total.Received)
 					}
@@ -253,7 +203,7 @@ func TestNobody(t *testing.T) {
 			if result.CodeOf(err) != tt.code || time.Since(start) > tt.within {
 				t.Errorf("%q: %v (%s) after %v, want %s", tt.target, err, result.CodeOf(err), time.Since(start), tt.code)
 			}
-			if e := r.end(t); !errors.Is(e.Err, err) {
+			if e := r.End(t); !errors.Is(e.Err, err) {
 				t.Errorf("%q: Run = %v, End has %v", tt.target, err, e.Err)
 			}
 		}

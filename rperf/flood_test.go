@@ -90,8 +90,8 @@ func TestUploadHeld(t *testing.T) {
 		p := newPair(t, slow, &Server{Policy: &admit.Limits{Rate: 800_000}})
 		r, err := p.run(t.Context(), Client{Duration: 5 * time.Second, Streams: 2})
 		p.stop()
-		up := p.sink.end(t).Up
-		if up == nil || r.end(t).Up == nil {
+		up := p.sink.End(t).Up
+		if up == nil || r.End(t).Up == nil {
 			t.Fatalf("%v, %+v", err, up)
 		}
 		// Beside the rate, what the receive buffers hold.

@@ -24,7 +24,7 @@ func TestLatency(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := r.end(t).Latency
+			l := r.End(t).Latency
 			if l == nil || l.Idle == nil || l.Loaded == nil || l.Method != "tcp-connect" {
 				t.Fatalf("udp=%v: latency %+v", udp, l)
 			}
@@ -32,7 +32,7 @@ func TestLatency(t *testing.T) {
 				t.Errorf("udp=%v: idle %+v, loaded %+v", udp, *l.Idle, *l.Loaded)
 			}
 			probed := 0
-			for _, e := range r.all() {
+			for _, e := range r.All() {
 				if i, ok := e.(result.Interval); ok && i.RTT != nil {
 					probed++
 				}
@@ -50,8 +50,8 @@ func TestNoLatency(t *testing.T) {
 		p := newPair(t, slow, &Server{})
 		r, err := p.run(t.Context(), Client{Duration: time.Second, Rate: 1e6})
 		p.stop()
-		if err != nil || r.end(t).Latency != nil {
-			t.Errorf("latency %+v, %v", r.end(t).Latency, err)
+		if err != nil || r.End(t).Latency != nil {
+			t.Errorf("latency %+v, %v", r.End(t).Latency, err)
 		}
 	})
 }

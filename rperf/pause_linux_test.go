@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/testserve"
 	"github.com/sonde-net/sonde/result"
 )
 
@@ -19,12 +20,12 @@ func TestPauses(t *testing.T) {
 				// 5 datagrams a second on each stream
 				c := Client{Target: target, UDP: udp, Direction: d, Duration: 2 * time.Second,
 					Rate: 50_000, Length: 1000, Streams: 2 * fewStreams, Classic: udp}
-				r := &record{}
+				r := &testserve.Record{}
 				if err := c.Run(t.Context(), r); err != nil {
 					t.Errorf("udp=%v %v: %v", udp, d, err)
 					return
 				}
-				total := r.end(t).Total(d)
+				total := r.End(t).Total(d)
 				if total.Received == nil || total.Sent == nil || total.Sent.Bytes != total.Received.Bytes || total.Sent.Bytes == 0 {
 					t.Errorf("udp=%v %v: sent %+v, received %+v", udp, d, total.Sent, total.Received)
 				}

@@ -23,12 +23,12 @@ func TestQueueing(t *testing.T) {
 			if d == result.Up {
 				sink = p.sink
 			}
-			total := sink.end(t).Local(d).Queueing
+			total := sink.End(t).Local(d).Queueing
 			if total == nil || total.Max < 70*time.Millisecond || total.Max > 90*time.Millisecond || total.Min > time.Millisecond {
 				t.Fatalf("%v: queueing %+v", d, total)
 			}
 			var count uint64
-			for _, e := range sink.all() {
+			for _, e := range sink.All() {
 				if i, ok := e.(result.Interval); ok && i.Received.Queueing != nil {
 					count += i.Received.Queueing.Count
 				}
@@ -36,11 +36,11 @@ func TestQueueing(t *testing.T) {
 			if count != total.Count {
 				t.Errorf("%v: intervals have %d delays, the total %d", d, count, total.Count)
 			}
-			told := r.end(t).Total(d).Received.Queueing
+			told := r.End(t).Total(d).Received.Queueing
 			if told == nil || told.Max != total.Max {
 				t.Errorf("%v: the client has %+v, want %+v", d, told, total)
 			}
-			for _, one := range r.end(t).Total(d).Streams {
+			for _, one := range r.End(t).Total(d).Streams {
 				if one.Received.Queueing != nil {
 					t.Errorf("%v: a stream has what belongs to all", d)
 				}

@@ -498,7 +498,7 @@ func TestAnomalies(t *testing.T) {
 		if got.lost != 2 || got.late != 2 || got.again != 2 || got.packets != 20 {
 			t.Errorf("the server said %+v, the real one 2 lost, 2 out of order, 2 duplicated of 20", got)
 		}
-		v := p.sink.end(t).Up.Received
+		v := p.sink.End(t).Up.Received
 		if *v.Lost != 2 || *v.Reordered != 2 || *v.Duplicate != 2 || *v.Packets != 20 {
 			t.Errorf("lost %d, reordered %d, duplicate %d of %d packets; true are 2, 2, 2 of 20", *v.Lost, *v.Reordered, *v.Duplicate, *v.Packets)
 		}

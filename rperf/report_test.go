@@ -170,7 +170,7 @@ func TestReportOfRun(t *testing.T) {
 				t.Fatalf("%v: %v, success %v", d, err, r.Success())
 			}
 			sent, received := r.sums()
-			total := rec.end(t).Total(d)
+			total := rec.End(t).Total(d)
 			if sent.bytes != *total.Sent.WireBytes || received.bytes != *total.Received.WireBytes || sent.packets != *total.Sent.Packets {
 				t.Errorf("%v: report %+v, %+v; End %d, %d", d, sent, received, *total.Sent.WireBytes, *total.Received.WireBytes)
 			}

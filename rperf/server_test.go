@@ -1,7 +1,6 @@
 package rperf
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/internal/testnet"
+	"github.com/sonde-net/sonde/internal/testserve"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/rperf/wire"
 )
@@ -86,7 +86,7 @@ func TestVanish(t *testing.T) {
 					var unplugged time.Time
 					wg.Go(func() {
 						r, err := p.run(t.Context(), Client{UDP: udp, Direction: d, Duration: 12 * time.Second, Rate: 1e6})
-						e := r.end(t)
+						e := r.End(t)
 						if code := result.CodeOf(err); code != result.CodePeerLost {
 							t.Errorf("client: %v (%s)", err, code)
 						}
@@ -101,7 +101,7 @@ func TestVanish(t *testing.T) {
 					unplugged = time.Now()
 					p.client.Unplug()
 					time.Sleep(10 * time.Second)
-					if d == result.Up && p.sink.ends() != 1 {
+					if d == result.Up && p.sink.Ends() != 1 {
 						t.Error("the server has not ended the test 10 s after its client vanished")
 					}
 					wg.Wait()
@@ -127,7 +127,7 @@ func TestBadLink(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					p := newPair(t, bad, &Server{})
 					const asked = 20 * time.Second
-					var r *record
+					var r *testserve.Record
 					var err error
 					for range 5 { // to connect at all takes luck
 						r, err = p.run(t.Context(), Client{UDP: udp, Direction: d, Duration: asked, Rate: 1e6, ConnectTime: 10 * time.Second})
@@ -135,9 +135,9 @@ func TestBadLink(t *testing.T) {
 							break
 						}
 					}
-					e := r.end(t)
+					e := r.End(t)
 					var begun time.Time
-					for _, ev := range r.all() {
+					for _, ev := range r.All() {
 						if b, ok := ev.(result.Begin); ok {
 							begun = b.Time
 						}
@@ -179,7 +179,7 @@ func TestManyClients(t *testing.T) {
 					t.Errorf("client %d: %v", n, err)
 					return
 				}
-				total := r.end(t).Total(c.Direction)
+				total := r.End(t).Total(c.Direction)
 				if total.Sent.Bytes != total.Received.Bytes {
 					t.Errorf("client %d: sent %d, received %d", n, total.Sent.Bytes, total.Received.Bytes)
 				}
@@ -187,7 +187,7 @@ func TestManyClients(t *testing.T) {
 		}
 		wg.Wait()
 		p.stop()
-		if n := p.sink.ends(); n != 100 {
+		if n := p.sink.Ends(); n != 100 {
 			t.Errorf("%d tests ended at the server", n)
 		}
 	})
@@ -199,33 +199,23 @@ func TestBudget(t *testing.T) {
 	for _, d := range []result.Direction{result.Up, result.Down} {
 		synctest.Test(t, func(t *testing.T) {
 			const all = 300_000
-			booked := make(chan uint64, 1)
-			p := newPair(t, slow, &Server{Policy: grants{func() *admit.Grant {
-				return &admit.Grant{
-					Budget: admit.NewBudget(all, "user_daily_quota_exceeded", "daily bytes"),
-					Settle: func(sent, received uint64) { booked <- sent + received },
-				}
-			}}})
+			books := &testserve.Ledger{Grant: admit.Grant{Budget: admit.NewBudget(all, "user_daily_quota_exceeded", "daily bytes")}}
+			p := newPair(t, slow, &Server{Policy: books})
 			_, err := p.run(t.Context(), Client{Direction: d, Duration: 10 * time.Second, Rate: 1e6})
 			if err == nil {
 				t.Error("the client was not told")
 			}
 			p.stop()
-			e := p.sink.end(t)
+			e := p.sink.End(t)
 			if e.Reason != "user_daily_quota_exceeded" || result.ExitCode(e.Err) != 5 {
 				t.Errorf("server: %s, %v", e.Reason, e.Err)
 			}
-			if n := <-booked; n < all*9/10 || n > all+65536 {
+			if n := books.Sent + books.Received; n < all*9/10 || n > all+65536 {
 				t.Errorf("%v: %d bytes booked of %d", d, n, all)
 			}
 		})
 	}
 }
-
-// grants is a Policy that hands out what a function makes.
-type grants struct{ make func() *admit.Grant }
-
-func (g grants) Admit(context.Context, admit.Request) (*admit.Grant, error) { return g.make(), nil }
 
 // TestLimits: the server's longest duration and highest rate hold, whatever a
 // client asks for.
@@ -238,7 +228,7 @@ func TestLimits(t *testing.T) {
 			if took := time.Since(start); took > 4*time.Second {
 				t.Errorf("%v: ended after %v", d, took)
 			}
-			e := r.end(t)
+			e := r.End(t)
 			if d == result.Down && (e.Down == nil || e.Down.Received.Bytes > 60_000) {
 				t.Errorf("download above the limit of 50000 bytes: %+v", e.Down)
 			}
@@ -265,10 +255,10 @@ func TestQueue(t *testing.T) {
 				if err != nil {
 					t.Errorf("client %d: %v", n, err)
 				}
-				if took := r.end(t).Time.Sub(start); took < time.Duration(n+1)*5*time.Second || took > time.Duration(n+1)*6*time.Second {
+				if took := r.End(t).Time.Sub(start); took < time.Duration(n+1)*5*time.Second || took > time.Duration(n+1)*6*time.Second {
 					t.Errorf("client %d ended after %v", n, took)
 				}
-				if r.note("queued") != (n == 1) {
+				if r.HasNote("queued") != (n == 1) {
 					t.Errorf("client %d: told to wait: %v", n, n != 1)
 				}
 			})
@@ -285,7 +275,7 @@ func TestShutdown(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			r, err := p.run(t.Context(), Client{Duration: time.Minute, Rate: 1e6})
-			if result.CodeOf(err) != result.CodePeerLost || r.end(t).Up == nil {
+			if result.CodeOf(err) != result.CodePeerLost || r.End(t).Up == nil {
 				t.Errorf("client: %v", err)
 			}
 		})
@@ -295,7 +285,7 @@ func TestShutdown(t *testing.T) {
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("stopped after %v", took)
 		}
-		if e := p.sink.end(t); e.Reason != result.ReasonShutdown || e.Up == nil {
+		if e := p.sink.End(t); e.Reason != result.ReasonShutdown || e.Up == nil {
 			t.Errorf("server: %+v", e)
 		}
 		wg.Wait()
