@@ -9,8 +9,9 @@ import (
 	"github.com/sonde-net/sonde/btest/wire"
 )
 
-// TestReadPort: the server's UDP port is found behind a doubled "go", however late
-// the second one is; and one that really is 256 is taken for what it is.
+// TestReadPort: the server's UDP port is found behind a doubled "go", also where the
+// second one comes late; and one that really is 256 is taken for what it is, with the
+// status after it whole.
 func TestReadPort(t *testing.T) {
 	second := []byte{0, 0, 8, 1}
 	for _, tt := range []struct {
@@ -41,6 +42,11 @@ func TestReadPort(t *testing.T) {
 				defer release()
 				if got, err := readPort(ctrl); err != nil || got != tt.want {
 					t.Errorf("port %d, %v, want %d", got, err, tt.want)
+				}
+				if tt.want == 256 && tt.rest != nil {
+					if _, err := ctrl.read("status", wire.StatusLen); err != nil {
+						t.Error(err)
+					}
 				}
 			})
 		})

@@ -106,7 +106,7 @@ func (n *Node) classify(ctx context.Context, socket *nat.Exchange, listen func(c
 }
 
 // discover asks a server, from the node's socket and a fresh one beside it, and
-// reports whether all was found out.
+// reports whether it answered wherever it was asked.
 func (n *Node) discover(ctx context.Context, socket *nat.Exchange, listen func(context.Context, string, string) (net.PacketConn, error), own []netip.Addr, server nat.Server) bool {
 	var r nat.Report
 	err := n.besides(ctx, listen, func(fresh *nat.Exchange) (err error) {
@@ -125,7 +125,7 @@ func (n *Node) discover(ctx context.Context, socket *nat.Exchange, listen func(c
 		})
 	default:
 		n.with(func(a *agent) { a.learn(time.Now(), r) })
-		return len(r.Remarks) == 0
+		return !r.Unanswered
 	}
 	return false
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/sonde-net/sonde/internal/nat"
 	"github.com/sonde-net/sonde/internal/testnet"
 	"github.com/sonde-net/sonde/result"
 )
@@ -76,6 +77,7 @@ type resident struct {
 	host   *testnet.Host
 	stop   func()
 	walled atomic.Bool // hears nobody but servers
+	lossy  atomic.Bool // no answer by STUN comes
 
 	mu     sync.Mutex // guards events
 	events []result.Event
@@ -139,7 +141,8 @@ func (r *resident) names() []string {
 
 func place(n int) string { return fmt.Sprintf("198.51.%d.%d", 100+n/200, 1+n%200) }
 
-// A walled socket hears only servers while its node is walled.
+// A walled socket hears only servers while its node is walled, and no STUN while that
+// is lossy.
 type walled struct {
 	net.PacketConn
 	of *resident
@@ -148,7 +151,9 @@ type walled struct {
 func (w walled) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
 		n, from, err := w.PacketConn.ReadFrom(b)
-		if err != nil || !w.of.walled.Load() || from.(*net.UDPAddr).Port == DefaultPort {
+		switch {
+		case err == nil && w.of.lossy.Load() && nat.IsSTUN(b[:n]):
+		case err != nil || !w.of.walled.Load() || from.(*net.UDPAddr).Port == DefaultPort:
 			return n, from, err
 		}
 	}

@@ -117,8 +117,10 @@ func (p *public) end() result.End {
 // use is what a user has moved, once the books are closed.
 func (p *public) use(name string) account.Use {
 	p.Helper()
-	for until := time.Now().Add(20 * time.Second); !p.policy.Settled() && time.Now().Before(until); {
-		time.Sleep(20 * time.Millisecond)
+	for until := time.Now().Add(20 * time.Second); !p.policy.Settled(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(until) {
+			p.Fatal("the books are not closed")
+		}
 	}
 	u, err := p.store.Usage(p.Context(), account.Subject{Account: name}, time.Now().Add(-48*time.Hour))
 	if err != nil {

@@ -80,7 +80,7 @@ func (d *discovery) look(ctx context.Context, own []netip.Addr) (isSeen bool, er
 	r := &d.report
 	first, rtt, err := d.socket.ask(ctx, d.server.At, 0)
 	if errors.Is(err, ErrNoAnswer) {
-		r.Mapping, r.Filtering = Blocked, Blocked
+		r.Mapping, r.Filtering, r.Unanswered = Blocked, Blocked, true
 		const why = "the server does not answer: UDP is blocked, or the server is down"
 		r.Remarks = append(r.Remarks, why)
 		r.unknown(why, "reflexive", "port_kept", "port_step", "hairpin", "rtt_ns")
@@ -136,6 +136,7 @@ func (d *discovery) mapping(ctx context.Context, own []netip.Addr) error {
 	for _, to := range targets {
 		a, _, err := d.socket.ask(ctx, to, 0)
 		if errors.Is(err, ErrNoAnswer) {
+			r.Unanswered = true
 			r.Remarks = append(r.Remarks, "no answer from the server's socket "+to.String())
 			continue
 		}

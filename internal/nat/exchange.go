@@ -112,6 +112,9 @@ func (e *Exchange) repeat(ctx context.Context, answers <-chan arrival, send func
 			return a, a.at.Sub(sent), nil
 		case <-ctx.Done():
 			timer.Stop()
+			if a, ok := there(answers); ok {
+				return a, a.at.Sub(sent), nil
+			}
 			return arrival{}, 0, context.Cause(ctx)
 		case <-timer.C:
 			if a, ok := there(answers); ok {

@@ -55,6 +55,7 @@ type Report struct {
 	Step        *int           // from one mapped port to the next, if that is steady
 	Hairpin     *bool          // we reach our own outside address from inside
 	RTT         *time.Duration // to the server
+	Unanswered  bool           // a socket of the server did not answer, which may have been a moment of loss
 	Remarks     []string
 	// Unknown says of each figure that could not be found why, by the name that it
 	// has in JSON, such as "port_step".
