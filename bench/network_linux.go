@@ -44,7 +44,11 @@ func openLoopback() (*network, error) {
 			return err
 		}
 		n.sender = n.receiver
-		link, addr, err := up("lo", "127.0.0.1/32")
+		link, err := up("lo")
+		if err != nil {
+			return err
+		}
+		addr, err := netlink.ParseAddr("127.0.0.1/32")
 		if err != nil {
 			return err
 		}
@@ -134,10 +138,14 @@ func (n *network) join() error {
 
 // address gives a link an address, and sets the link and loopback up.
 func address(name, cidr string) error {
-	if _, _, err := up("lo", "127.0.0.1/8"); err != nil {
+	if _, err := up("lo"); err != nil {
 		return err
 	}
-	link, addr, err := up(name, cidr)
+	link, err := up(name)
+	if err != nil {
+		return err
+	}
+	addr, err := netlink.ParseAddr(cidr)
 	if err != nil {
 		return err
 	}
@@ -147,17 +155,13 @@ func address(name, cidr string) error {
 	return routeCubic(link, addr, unix.RTN_UNICAST, unix.RT_TABLE_MAIN)
 }
 
-// up sets a link up, and returns it with the address that it has or is to have.
-func up(name, cidr string) (netlink.Link, *netlink.Addr, error) {
+// up sets a link up.
+func up(name string) (netlink.Link, error) {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	addr, err := netlink.ParseAddr(cidr)
-	if err != nil {
-		return nil, nil, err
-	}
-	return link, addr, netlink.LinkSetUp(link)
+	return link, netlink.LinkSetUp(link)
 }
 
 func (n *network) close() {

@@ -87,6 +87,7 @@ func TestAdaptiveLoopback(t *testing.T) {
 		if collapsed = collapses(t, &near, &far); len(collapsed) == 0 {
 			return
 		}
+		t.Logf("once more: %v", collapsed)
 		server.awaitIdle(t, 5*time.Second)
 	}
 	t.Error(collapsed)

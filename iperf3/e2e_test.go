@@ -233,24 +233,28 @@ func TestLoopback(t *testing.T) {
 
 // TestPacedByServer: what the server sends over its one UDP socket keeps the rate
 // asked for. A quarter of it came when each datagram waited for a timer of its own:
-// then no run is near it, however idle the machine. Nor is one near it when the rate
-// is not held; that a client which was late to stop counts more is no fault.
+// then no run is near it, however idle the machine.
 func TestPacedByServer(t *testing.T) {
 	target, _, _ := serveReal(t, &Server{})
 	const rate = 50e6
-	var all []float64
+	best := 0.0
 	for range 5 {
 		r := &testserve.Record{}
 		c := Client{Target: target, UDP: true, Direction: result.Down, Duration: time.Second, Rate: rate}
 		if err := c.Run(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
-		got := float64(r.End(t).Down.Received.Bytes) * 8
-		if all = append(all, got/1e6); got > rate*45/100 && got <= rate*11/10 {
+		end := r.End(t)
+		got := float64(end.Down.Received.Bytes) * 8 / end.Elapsed.Seconds()
+		if got > rate*11/10 {
+			t.Errorf("%.1f Mbit/s of %.1f", got/1e6, rate/1e6)
+		}
+		if best = max(best, got); best > rate*6/10 {
 			return
 		}
+		t.Logf("once more: %.1f Mbit/s of %.1f", got/1e6, rate/1e6)
 	}
-	t.Errorf("%.1f Mbit/s of %.1f", all, rate/1e6)
+	t.Errorf("%.1f Mbit/s of %.1f at best", best/1e6, rate/1e6)
 }
 
 // TestNobody: errors are quick, and end the run with a code.

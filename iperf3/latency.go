@@ -12,8 +12,9 @@ import (
 )
 
 // probeIdle measures the round trips of the idle path, while the server still
-// waits for our cookie. Only echoes will do: a real server takes every connection for a client or a stream, and a caller's
-// Dial reaches nothing but the server. Without them the test goes on without.
+// waits for our cookie. Only echoes will do: a real server takes every connection
+// for a client or a stream, and a caller's Dial reaches nothing but the server.
+// Without them the test goes on without.
 func (c *clientRun) probeIdle(ctx context.Context, conn net.Conn) {
 	if !c.Latency {
 		return

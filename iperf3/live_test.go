@@ -201,7 +201,7 @@ func testOurClient(t *testing.T, port int, c Client) {
 		if n == 2 {
 			t.Fatal(odd)
 		}
-		t.Log(odd) // the machine stood still, most likely: not three times
+		t.Logf("once more: %s", odd) // the machine stood still, most likely: not three times
 		awaitListening(t, port)
 	}
 	for _, way := range c.Direction.Each() {
@@ -254,6 +254,7 @@ func TestTheirClient(t *testing.T) {
 			out := runTheirs(t, path, port, args)
 			// The buffer of the real client overflows when it stands still: not three times.
 			for n := 0; n < 2 && (strings.Contains(args, "-R") || strings.Contains(args, "--bidir")) && lostAny(out); n++ {
+				t.Log("once more: the real client lost some")
 				out = runTheirs(t, path, port, args)
 			}
 			checkTheirs(t, args, out)

@@ -92,6 +92,7 @@ func TestLaboratory(t *testing.T) {
 	// A machine that does nothing for a second has a node take a late answer for
 	// none. Such a pair tries once more: what is wrong stays so.
 	if pairs = tryPairs(t, pairs, t.Logf); len(pairs) > 0 {
+		t.Logf("once more: %v", pairs)
 		tryPairs(t, pairs, t.Errorf)
 	}
 }

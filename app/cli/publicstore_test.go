@@ -47,6 +47,7 @@ func TestServersShareAStore(t *testing.T) {
 		// A stream waits 5 s for its store: on a busy machine a restart may take longer,
 		// and is made again.
 		for n := 1; !restartedStore(t, pg, n == 5); n++ {
+			t.Log("once more: the store was away for too long")
 		}
 	})
 }

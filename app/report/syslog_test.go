@@ -337,8 +337,8 @@ func TestSyslogStuck(t *testing.T) {
 	if err := s.Close(); err == nil {
 		t.Skip("the socket buffers took all of it")
 	}
-	if took := time.Since(start); took > 20*time.Second { // a Close that waits for the receiver has no end
-		t.Errorf("Close took %v, want about 300ms", took)
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("Close took %v: it waited for the receiver, which takes nothing for ever", took)
 	}
 }
 

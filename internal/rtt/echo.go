@@ -65,16 +65,16 @@ func newEcho(local, to netip.Addr) (*echo, error) {
 	return nil, fmt.Errorf("ICMP echo: %w", errors.Join(failures...))
 }
 
-// Method implements Prober.
-func (e *echo) Method() string { return MethodEcho }
+// Method implements prober.
+func (e *echo) Method() string { return methodEcho }
 
-// Every implements Prober.
+// Every implements prober.
 func (e *echo) Every() time.Duration { return 50 * time.Millisecond }
 
-// Close implements Prober.
+// Close implements prober.
 func (e *echo) Close() error { return e.conn.Close() }
 
-// Probe implements Prober.
+// Probe implements prober.
 func (e *echo) Probe(ctx context.Context) (time.Duration, error) {
 	stop := context.AfterFunc(ctx, func() { e.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -84,7 +84,7 @@ func (e *echo) Probe(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := e.conn.SetReadDeadline(time.Now().Add(Wait)); err != nil {
+	if err := e.conn.SetReadDeadline(time.Now().Add(probeTime)); err != nil {
 		return 0, err
 	}
 	if ctx.Err() != nil { // ended just now: its deadline may have been overwritten
@@ -106,7 +106,7 @@ func (e *echo) Probe(ctx context.Context) (time.Duration, error) {
 		if e.answers(e.buf[:n], data) {
 			return came.Sub(sent), nil
 		}
-		if came.Sub(sent) > Wait { // a flood of other messages must not keep us
+		if came.Sub(sent) > probeTime { // a flood of other messages must not keep us
 			return 0, os.ErrDeadlineExceeded
 		}
 	}

@@ -18,15 +18,19 @@ import (
 
 // The methods, as results name them.
 const (
-	MethodEcho    = "icmp-echo"
+	methodEcho    = "icmp-echo"
 	MethodConnect = "tcp-connect"
 )
 
-// Wait is how long a probe waits for its answer; later ones count as lost.
-const Wait = time.Second
+// probeTime is how long a probe waits for its answer; later ones count as lost. The
+// first echo is waited for as long as echoTime.
+const (
+	probeTime = time.Second
+	echoTime  = 700 * time.Millisecond
+)
 
-// A Prober measures one round trip at a time.
-type Prober interface {
+// A prober measures one round trip at a time.
+type prober interface {
 	// Probe measures one round trip; an error is a probe without an answer.
 	Probe(ctx context.Context) (time.Duration, error)
 	Method() string
@@ -39,16 +43,19 @@ type Prober interface {
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // pick returns the prober for the host and open TCP port at to: echoes from the
-// local address if one comes back within Wait, otherwise connections. With a
+// local address if one comes back within echoTime, otherwise connections. With a
 // dial function of the caller's only that is used. A port of 0 leaves only
 // echoes: for servers that take every connection for a client.
-func pick(ctx context.Context, local netip.Addr, to netip.AddrPort, dial DialFunc) (Prober, error) {
+func pick(ctx context.Context, local netip.Addr, to netip.AddrPort, dial DialFunc) (prober, error) {
 	if dial != nil {
 		return &connector{to: to.String(), dial: dial}, nil
 	}
 	e, err := newEcho(local, to.Addr())
 	if err == nil {
-		if _, err = e.Probe(ctx); err == nil {
+		look, cancel := context.WithTimeout(ctx, echoTime)
+		_, err = e.Probe(look)
+		cancel()
+		if err == nil {
 			return e, nil
 		}
 		e.Close()
@@ -76,9 +83,9 @@ type connector struct {
 	dial DialFunc
 }
 
-// Probe implements Prober.
+// Probe implements prober.
 func (c *connector) Probe(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, Wait)
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	start := time.Now()
 	conn, err := c.dial(ctx, "tcp", c.to)

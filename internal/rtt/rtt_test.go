@@ -37,7 +37,7 @@ func TestPick(t *testing.T) {
 		}
 		defer p.Close()
 		for range 3 {
-			if d, err := p.Probe(t.Context()); err != nil || d <= 0 || d > Wait {
+			if d, err := p.Probe(t.Context()); err != nil || d <= 0 || d > probeTime {
 				t.Errorf("%s to %v: %v, %v", p.Method(), to, d, err)
 			}
 		}

@@ -11,18 +11,14 @@ import (
 	"github.com/sonde-net/sonde/result"
 )
 
-// idleTime is how long the idle path is probed before a test, and pickTime how
-// long a way to probe is looked for.
-const (
-	idleTime = 500 * time.Millisecond
-	pickTime = 700 * time.Millisecond
-)
+// idleTime is how long the idle path is probed before a test.
+const idleTime = 500 * time.Millisecond
 
 // A Watch probes beside one test, first the idle path, then the loaded one. Its
 // methods are safe for concurrent use. A nil Watch is that of a test without
 // probes: it has found nothing.
 type Watch struct {
-	prober Prober
+	prober prober
 
 	mu       sync.Mutex // guards what follows
 	idle     stat.Histogram
@@ -34,13 +30,12 @@ type Watch struct {
 
 // Begin looks for a way to probe the host and open TCP port at to, and probes the
 // idle path, which takes half a second. Echoes are sent from the local address;
-// where none comes back within 0.7 s, connections are opened. With a dial function
-// of the caller's only that is used. A port of 0 leaves only echoes: for servers
-// that take every connection for a client. An error says why nothing comes back.
+// where none comes back within 0.7 s, connections are opened, the first of which may
+// take a second. With a dial function of the caller's only that is used. A port of 0
+// leaves only echoes: for servers that take every connection for a client. An error
+// says why nothing comes back.
 func Begin(ctx context.Context, local netip.Addr, to netip.AddrPort, dial DialFunc) (*Watch, error) {
-	look, cancel := context.WithTimeout(ctx, pickTime)
-	defer cancel()
-	p, err := pick(look, local, to, dial)
+	p, err := pick(ctx, local, to, dial)
 	if err != nil {
 		return nil, err
 	}

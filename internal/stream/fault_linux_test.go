@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -230,24 +231,25 @@ func TestNoAllocations(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	running := []<-chan error{start(s.Run, ctx), start(r.Run, ctx), start(ts.Run, ctx), start(tr.Run, ctx)}
 	time.Sleep(100 * time.Millisecond) // buffers have their size
-	var n, packets uint64
-	for try := range 5 { // a machine that holds us up has the runtime allocate, too
+	var found []string
+	for good := 0; good < 2; { // a machine that holds us up has the runtime allocate, too
 		var before, after runtime.MemStats
-		packets = *r.View().Packets
+		packets := *r.View().Packets
 		runtime.ReadMemStats(&before)
 		time.Sleep(300 * time.Millisecond)
 		runtime.ReadMemStats(&after)
 		packets = *r.View().Packets - packets
-		if n = after.Mallocs - before.Mallocs; packets > 1000 && n <= packets/100 {
+		if n := after.Mallocs - before.Mallocs; packets > 1000 && n <= packets/100 {
+			good++
+			continue
+		} else if found = append(found, fmt.Sprintf("%d allocations for %d packets", n, packets)); len(found) == 5 {
+			t.Error(found)
 			break
 		}
-		t.Logf("try %d: %d allocations for %d packets", try, n, packets)
+		t.Logf("once more: %s", found[len(found)-1])
 	}
 	stop()
 	for _, done := range running {
 		<-done
-	}
-	if packets > 1000 && n > packets/100 {
-		t.Errorf("%d allocations for %d packets", n, packets)
 	}
 }

@@ -63,6 +63,7 @@ func PerClient(t *testing.T, serve func(context.Context, net.Listener) error, cl
 		if each := measure(); each >= least {
 			return each
 		}
+		t.Log("once more: nothing was measured")
 		settle()
 	}
 	t.Errorf("less than %d bytes for each in %d tries: nothing was measured", least, tries)

@@ -2,5 +2,5 @@
 
 package testrace
 
-// Enabled is true with the race detector, which needs memory and time of its own.
+// Enabled tells whether the race detector is there.
 const Enabled = false

@@ -1,7 +1,6 @@
 //go:build race
 
-// Package testrace tells tests whether they run with the race detector.
 package testrace
 
-// Enabled is true with the race detector, which needs memory and time of its own.
+// Enabled tells whether the race detector is there.
 const Enabled = true

@@ -4,8 +4,12 @@ const scene = document.getElementById("scene");
 const state = document.getElementById("state");
 const source = new EventSource(scene.dataset.live);
 
-// held: somebody reads or selects in the scene; do not pull it away.
-const held = () => !getSelection().isCollapsed;
+// held: somebody selects or clicks in the scene; do not pull it away.
+let pressed = false;
+addEventListener("pointerdown", () => { pressed = true; });
+addEventListener("pointerup", () => setTimeout(() => { pressed = false; })); // once the click is done
+addEventListener("pointercancel", () => { pressed = false; });
+const held = () => pressed || !getSelection().isCollapsed;
 
 source.addEventListener("scene", (event) => {
   state.textContent = "live";
