@@ -57,28 +57,30 @@ func TestNATRewritesPorts(t *testing.T) {
 	for _, d := range []result.Direction{result.Down, result.Both, result.Up} {
 		t.Run(d.String(), func(t *testing.T) {
 			t.Parallel()
-			tooBusy := watchCPU()
-			defer tooBusy()
 			h := build(t, &Server{})
 			h.router.Masquerade(t, testnet.Masquerade{Out: "wan", FullyRandom: true})
-			near, far, err := h.server.test(t, h.inside(&Client{UDP: true, Direction: d, Duration: 3 * time.Second, UpRate: 2e6, DownRate: 2e6}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkSeconds(t, near.intervals)
-			checkSeconds(t, far.intervals)
-			end := near.check(t)
-			if d.Has(result.Down) {
-				if down := end.Local(result.Down); *down.WireBytes < 2e6/8*2 && !tooBusy() {
-					t.Errorf("%d bytes came in 3s at 2 Mbit/s", *down.WireBytes)
-					for _, i := range slices.Concat(near.intervals, far.intervals) {
-						if i.Direction == result.Down {
-							t.Logf("%v, %v to %v: %d bytes", i.Role, i.Start, i.End, i.Local().Bytes)
-						}
+			for n := 1; ; n++ { // a sender that is held up leaves out what was due
+				near, far, err := h.server.test(t, h.inside(&Client{UDP: true, Direction: d, Duration: 3 * time.Second, UpRate: 2e6, DownRate: 2e6}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkSeconds(t, near.intervals)
+				checkSeconds(t, far.intervals)
+				end := near.check(t)
+				far.check(t)
+				if !d.Has(result.Down) || *end.Local(result.Down).WireBytes >= 2e6/8*2 {
+					return
+				}
+				for _, i := range slices.Concat(near.intervals, far.intervals) {
+					if i.Direction == result.Down {
+						t.Logf("%v, %v to %v: %d bytes", i.Role, i.Start, i.End, i.Local().Bytes)
 					}
 				}
+				if n == 4 {
+					t.Fatal("not once two thirds of 2 Mbit/s came")
+				}
+				t.Log("once more: little came")
 			}
-			far.check(t)
 		})
 	}
 }
