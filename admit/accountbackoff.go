@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"net/netip"
@@ -43,14 +44,7 @@ const (
 func (b *AccountBackoff) key(account string) uint64 {
 	b.once.Do(func() {
 		b.seed = maphash.MakeSeed()
-		b.fails.free, b.fails.longest = b.Free, b.Longest
-		if b.Free == 0 {
-			b.fails.free = 20
-		}
-		if b.Longest == 0 {
-			b.fails.longest = time.Minute
-		}
-		b.fails.most = 65536
+		b.fails.free, b.fails.longest, b.fails.most = cmp.Or(b.Free, 20), cmp.Or(b.Longest, time.Minute), 65536
 	})
 	return maphash.String(b.seed, account)
 }

@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"cmp"
 	"net/netip"
 	"sync"
 	"time"
@@ -21,16 +22,7 @@ type Backoff struct {
 
 func (b *Backoff) table() *table[netip.Addr] {
 	b.once.Do(func() {
-		b.fails.free, b.fails.longest, b.fails.most = b.Free, b.Longest, b.Addresses
-		if b.Free == 0 {
-			b.fails.free = 5
-		}
-		if b.Longest == 0 {
-			b.fails.longest = 5 * time.Minute
-		}
-		if b.Addresses == 0 {
-			b.fails.most = 65536
-		}
+		b.fails.free, b.fails.longest, b.fails.most = cmp.Or(b.Free, 5), cmp.Or(b.Longest, 5*time.Minute), cmp.Or(b.Addresses, 65536)
 	})
 	return &b.fails
 }

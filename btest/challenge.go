@@ -12,6 +12,7 @@ import (
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/btest/auth"
 	"github.com/sonde-net/sonde/btest/wire"
+	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 )
@@ -98,14 +99,7 @@ func (s *Server) deny(ctx context.Context, ctrl *control, method string, asked t
 // pause waits until the next multiple of step after since. It is false if ctx
 // ended before.
 func pause(ctx context.Context, since time.Time, step time.Duration) bool {
-	timer := time.NewTimer(step - time.Since(since)%step)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return pace.NewWaiter().Until(ctx, time.Now().Add(step-time.Since(since)%step))
 }
 
 // account looks name up. An error is why nobody can log in by that name now:

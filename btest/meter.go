@@ -37,7 +37,7 @@ type way struct {
 
 	prev    result.View
 	prevFar result.View
-	streams []result.View // of our end at the last interval
+	streams stat.Streams
 }
 
 // A snapshot is what our end had counted at a moment, way by way.
@@ -91,32 +91,12 @@ func (m *meter) close(s snapshot, cpu result.CPU) {
 		}
 		m.sink.Put(i)
 		if m.each {
-			w.putStreams(m.sink, i, s.near[n])
+			for _, one := range w.streams.Intervals(i, w.direction == sent(m.head.Role), s.near[n]) {
+				m.sink.Put(one)
+			}
 		}
 	}
 	m.before = end
-}
-
-// putStreams puts an interval of each stream, as our end counted it; all is that
-// of all together.
-func (w *way) putStreams(sink result.Sink, all result.Interval, near []result.View) {
-	if len(near) < 2 {
-		return
-	}
-	for n, now := range near {
-		before := result.View{}
-		if n < len(w.streams) {
-			before = w.streams[n]
-		}
-		one, mine := all, now.Sub(before)
-		one.Stream, one.RTT, one.CPU = n, nil, result.CPU{}
-		one.Sent, one.Received = nil, &mine
-		if all.Sent != nil {
-			one.Sent, one.Received = &mine, nil
-		}
-		sink.Put(one)
-	}
-	w.streams = near
 }
 
 // farInterval is what the far end reported since the last interval, or nil.

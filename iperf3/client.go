@@ -155,7 +155,7 @@ func (c *Client) parameters(peer netip.Addr, now time.Time) (wire.Parameters, er
 		Length: c.Length, Bandwidth: c.Rate, PacingTimer: 1000,
 		MSS: c.MSS, NoDelay: c.NoDelay, Window: c.Window, TOS: c.TOS, Congestion: c.Congestion,
 		GetServerOutput: c.ServerOutput, Counters64: c.UDP, RepeatingPayload: c.Repeating, DontFragment: c.Unbroken,
-		Title: c.Title, ExtraData: c.ExtraData, ClientVersion: version,
+		Title: c.Title, ExtraData: c.ExtraData, ClientVersion: wire.Version,
 	}
 	switch {
 	case p.Length > 0:

@@ -296,6 +296,7 @@ func (c *clientRun) beginning() result.Begin {
 		Head: c.test.now(), Transport: transport(c.params), Direction: c.Direction, Target: c.target,
 		Peer: c.peer, Local: sock.AddrPort(c.ctrl.conn.LocalAddr()), Streams: c.Streams, Size: c.params.Length,
 		Duration: c.Duration, Account: c.Account, Login: "none",
+		Idle: c.watch.IdleDelay(),
 	}
 	if c.Account != "" {
 		b.Login = "rsa-" + c.Padding.String()

@@ -23,9 +23,6 @@ import (
 // Protocol is the name in results and requests.
 const Protocol = "iperf3"
 
-// version is what we say we are: the program whose documents ours look like.
-const version = "3.12"
-
 const (
 	connectTime = 3 * time.Second        // for the control connection
 	answerTime  = 10 * time.Second       // for each step of the conversation

@@ -27,8 +27,15 @@ func TestLatency(t *testing.T) {
 	}
 	probed := 0
 	for _, e := range r.All() {
-		if i, ok := e.(result.Interval); ok && i.RTT != nil {
-			probed++
+		switch e := e.(type) {
+		case result.Begin:
+			if e.Idle == nil || *e.Idle != *l.Idle {
+				t.Errorf("begins with %+v idle", e.Idle)
+			}
+		case result.Interval:
+			if e.RTT != nil {
+				probed++
+			}
 		}
 	}
 	if probed == 0 {

@@ -46,7 +46,7 @@ type plan struct {
 	police *stream.Police  // likewise of UDP
 }
 
-// newPart makes our end of a TCP stream.
+// newTCP makes our end of a TCP stream.
 func (p *plan) newTCP(conn net.Conn, sends bool) (part, error) {
 	if err := p.setOptions(conn); err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ var (
 // ringOf makes a ring when it is first wanted.
 func ringOf(fill func(b []byte)) func() *stream.Ring {
 	return sync.OnceValue(func() *stream.Ring {
-		block := make([]byte, 64<<10)
+		block := make([]byte, stream.BlockBytes)
 		fill(block)
 		return stream.NewRing(block)
 	})

@@ -21,9 +21,6 @@ type reporter struct {
 // apart: 5, 7, 9 and so on, as the original's mostly are.
 func socketOf(n int) int { return 5 + 2*n }
 
-// reportTime is how a report says when it began: RFC 1123, in GMT.
-const reportTime = "Mon, 02 Jan 2006 15:04:05 GMT"
-
 // start says what was agreed. far is the control connection's far end: a
 // target at a client, a peer at a server.
 func (r *reporter) start(flows []*flow, far wire.ReportHost, cookie wire.Cookie, now time.Time) {
@@ -32,8 +29,8 @@ func (r *reporter) start(flows []*flow, far wire.ReportHost, cookie wire.Cookie,
 	}
 	p := r.params
 	s := wire.ReportStart{
-		Version: "iperf " + version, SystemInfo: runtime.GOOS + " " + runtime.GOARCH,
-		Timestamp: &wire.ReportTimestamp{Time: now.UTC().Format(reportTime), Timesecs: now.Unix()},
+		Version: "iperf " + wire.Version, SystemInfo: runtime.GOOS + " " + runtime.GOARCH,
+		Timestamp: wire.ReportTimestampOf(now),
 		Cookie:    cookie.String(), TargetBitrate: &p.Bandwidth, SockBufsize: &p.Window,
 		TestStart: &wire.ReportTestStart{
 			Protocol: "TCP", NumStreams: p.Parallel, Blksize: p.Length, Omit: p.Omit, Duration: p.Time,

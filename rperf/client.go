@@ -75,7 +75,7 @@ func (c *Client) Validate() error {
 	}
 	least, most := wire.MinTCPLength, wire.MaxLength
 	if c.UDP {
-		least, most = wire.MinUDPLength, maxUDPLength
+		least, most = wire.MinUDPLength, sock.MaxDatagram
 	}
 	if c.Length != 0 && (c.Length < least || c.Length > most) {
 		bad("length %d: want %d to %d bytes", c.Length, least, most)
@@ -93,9 +93,6 @@ func (c *Client) Validate() error {
 	}
 	return errors.Join(errs...)
 }
-
-// maxUDPLength is the largest UDP payload over IPv4.
-const maxUDPLength = 65507
 
 // withDefaults is c with every default filled in.
 func (c Client) withDefaults() Client {

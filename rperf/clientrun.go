@@ -152,6 +152,7 @@ func (c *clientRun) beginning(t *test) result.Begin {
 		Head: t.now(), Transport: transport(t.cfg), Direction: c.Direction, Target: c.target,
 		Peer: sock.AddrPort(t.ctrl.conn.RemoteAddr()), Local: sock.AddrPort(t.ctrl.conn.LocalAddr()),
 		Streams: c.Streams, Size: c.Length, Duration: c.Duration, Login: "none",
+		Idle: c.watch.IdleDelay(),
 	}
 	total := c.Rate * uint64(c.Streams)
 	if c.Direction == result.Down {

@@ -30,7 +30,7 @@ type meter struct {
 	before  time.Duration // end of the last interval
 	prev    result.View
 	prevFar result.View
-	streams []result.View // of our end at the last interval
+	streams stat.Streams
 	busy    stat.Mean
 }
 
@@ -70,31 +70,11 @@ func (m *meter) close(at time.Time) {
 	}
 	m.sink.Put(i)
 	if m.each {
-		m.putStreams(i, streams)
+		for _, one := range m.streams.Intervals(i, m.sends, streams) {
+			m.sink.Put(one)
+		}
 	}
 	m.before = end
-}
-
-// putStreams puts an interval of each stream, as our end counted it; all is that
-// of all together.
-func (m *meter) putStreams(all result.Interval, near []result.View) {
-	if len(near) < 2 {
-		return
-	}
-	for n, now := range near {
-		before := result.View{}
-		if n < len(m.streams) {
-			before = m.streams[n]
-		}
-		one, mine := all, now.Sub(before)
-		one.Stream, one.RTT, one.CPU = n, nil, result.CPU{}
-		one.Sent, one.Received = nil, &mine
-		if m.sends {
-			one.Sent, one.Received = &mine, nil
-		}
-		m.sink.Put(one)
-	}
-	m.streams = near
 }
 
 // farInterval is what the far end reported since the last interval, or nil.

@@ -49,23 +49,16 @@ type plan struct {
 	queueing *stream.Queueing // of what a UDP receiver gets
 	yields   bool             // streams pause while they are silent
 
-	once  sync.Once // makes what follows
-	bytes []byte
-	ring  *stream.Ring
+	once   sync.Once // makes what follows
+	shared *stream.Ring
 }
 
-// block is what the writes of TCP streams carry, the same of each.
-func (p *plan) block() ([]byte, *stream.Ring) {
-	p.once.Do(func() {
-		p.ring = stream.NewRing(wire.Block(p.id, min(p.length, maxBlock)))
-		p.bytes = p.ring.Block()
-	})
-	return p.bytes, p.ring
+// ring is what the writes of all TCP streams carry. A receiver cannot tell how long
+// they were, so that it need not be larger than what a sender repeats.
+func (p *plan) ring() *stream.Ring {
+	p.once.Do(func() { p.shared = stream.NewRing(wire.Block(p.id, min(p.length, stream.BlockBytes))) })
+	return p.shared
 }
-
-// maxBlock bounds what one stream keeps to write from. A receiver cannot tell
-// how long the writes were.
-const maxBlock = 64 << 10
 
 // maxFrame is the largest UDP payload that is one packet on Ethernet.
 const maxFrame = 1472

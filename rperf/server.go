@@ -40,14 +40,13 @@ type Server struct {
 	ListenPacket ListenPacketFunc
 	Log          *slog.Logger // nil means none
 
-	once    sync.Once
-	pools   *pools
-	conns   admit.Gate
-	streams admit.Gate
-	queue   queue
-	cpus    turn
-
+	once     sync.Once
+	pools    *pools
+	conns    admit.Gate
+	streams  admit.Gate
 	unproven admit.Gate
+	queue    queue
+	cpus     turn
 }
 
 func (s *Server) prepare() {

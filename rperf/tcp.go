@@ -21,8 +21,7 @@ import (
 // A link makes the connection of one TCP stream.
 type link interface {
 	// connect returns the connection and how many bytes of data were read from
-	// it already.
-	// Before that it may return a *stream.Pause.
+	// it already. Before that it may return a *stream.Pause.
 	connect(ctx context.Context) (conn net.Conn, read int, err error)
 	close()
 }
@@ -219,8 +218,8 @@ func (s *tcpSender) begin(ctx context.Context) (err error) {
 	if _, err := bulk.Write(s.id[:]); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	block, ring := s.block()
-	out := &stream.TCPSender{Conn: bulk, Block: block, Ring: ring, Budget: s.budget.Out(), Yields: s.yields && sock.Polled(bulk)}
+	ring := s.ring()
+	out := &stream.TCPSender{Conn: bulk, Block: ring.Block(), Ring: ring, Budget: s.budget.Out(), Yields: s.yields && sock.Polled(bulk)}
 	if s.rate > 0 {
 		out.Limit = pace.NewLimiter(pace.NewRate(s.rate))
 	}

@@ -67,7 +67,7 @@ func (s *udpSender) run(ctx context.Context) error {
 		return pauseUntil(pause, end)
 	}
 	if err == nil {
-		s.mark(0, 1)
+		s.mark()
 	}
 	return err
 }
@@ -109,14 +109,9 @@ func (s *udpSender) awaitHello(ctx context.Context) error {
 	}
 }
 
-// mark sends the markers from first up to but not including last.
-func (s *udpSender) mark(first, last int) {
-	for range last - first {
-		// A port that is closed has had its marker; any other loss is why there
-		// are several.
-		_, _ = s.conn.WriteTrain(s.id[:], wire.MarkerLen, s.to)
-	}
-}
+// mark sends an end marker. A port that is closed has had its one; any other loss is
+// why there are several.
+func (s *udpSender) mark() { _, _ = s.conn.WriteTrain(s.id[:], wire.MarkerLen, s.to) }
 
 // finish sends the other markers, spread out, until ctx ends.
 func (s *udpSender) finish(ctx context.Context) {
@@ -129,7 +124,7 @@ func (s *udpSender) finish(ctx context.Context) {
 	for n := 1; n < len(markerTimes); n++ {
 		select {
 		case <-time.After(markerTimes[n] - markerTimes[n-1]):
-			s.mark(n, n+1)
+			s.mark()
 		case <-ctx.Done():
 			return
 		}

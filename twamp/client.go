@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sonde-net/sonde/internal/pace"
 	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/result"
 	"github.com/sonde-net/sonde/twamp/auth"
@@ -74,7 +75,7 @@ func (c *Client) measure(ctx context.Context, r *run) error {
 	if err := x.prepare(ctx); err != nil {
 		return err
 	}
-	waitUntil(ctx, c.StartTime)
+	pace.NewWaiter().Until(ctx, c.StartTime) // at once if it is over
 	begin := result.Begin{
 		Target: c.Addr, Peer: x.peer, Local: x.local, Size: x.senders[0].size(), Account: c.KeyID, Login: x.mode.Security().String(),
 	}
@@ -110,16 +111,6 @@ func (c *Client) check() error {
 		return bad("start time %v: want less than %v ahead; a server gives a session up that gets no packets for so long", c.StartTime.Format(time.RFC3339), mostAhead)
 	}
 	return nil
-}
-
-// waitUntil returns at a time of the wall clock, or when ctx ends.
-func waitUntil(ctx context.Context, at time.Time) {
-	timer := time.NewTimer(time.Until(at)) // at once if it is over
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // prepare asks for all sessions and starts them.

@@ -32,7 +32,7 @@ type Iperf3Config struct {
 const mostIperf3Intervals = 86400
 
 // iperf3Version is the program whose documents these are.
-const iperf3Version = "iperf 3.12"
+const iperf3Version = "iperf " + wire.Version
 
 // An Iperf3Sink writes the report of iperf3. A client's engine tells what
 // stands in it by Event. A server's report is made of its results: its streams

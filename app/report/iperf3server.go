@@ -83,7 +83,7 @@ func (s *Iperf3Sink) serverEvent(e result.Event) {
 func iperf3ServerStart(b result.Begin) wire.ReportStart {
 	s := wire.ReportStart{
 		Version: iperf3Version, SystemInfo: runtime.GOOS + " " + runtime.GOARCH,
-		Timestamp: &wire.ReportTimestamp{Time: b.Time.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), Timesecs: b.Time.Unix()},
+		Timestamp: wire.ReportTimestampOf(b.Time),
 		Accepted:  &wire.ReportHost{Host: b.Peer.Addr().Unmap().String(), Port: b.Peer.Port()},
 		TestStart: &wire.ReportTestStart{
 			Protocol: "TCP", NumStreams: 1, Blksize: b.Size, Duration: int(b.Duration / time.Second), TargetBitrate: max(b.DownRate, b.UpRate), Interval: 1,

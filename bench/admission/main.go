@@ -1,5 +1,3 @@
-//go:build unix
-
 // Admission measures what quotas cost on the data path: the same bulk traffic over
 // loopback without a budget, with a number of bytes as budget, and with one of
 // quota.Policy on a store of SQLite, with quotas of a user and of an address, both ways
@@ -26,13 +24,13 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/sonde-net/sonde/admit"
 	"github.com/sonde-net/sonde/app/account"
 	"github.com/sonde-net/sonde/app/quota"
 	"github.com/sonde-net/sonde/app/store"
+	"github.com/sonde-net/sonde/internal/host"
 	"github.com/sonde-net/sonde/internal/sock"
 	"github.com/sonde-net/sonde/internal/stream"
 )
@@ -173,13 +171,13 @@ func tcp(ctx context.Context, b *admit.Budget, n int, length time.Duration) (uin
 func udp(ctx context.Context, b *admit.Budget, _ int, length time.Duration) (uint64, error) {
 	ctx, stop := context.WithTimeout(ctx, length)
 	defer stop()
-	any := netip.MustParseAddrPort("127.0.0.1:0")
-	in, err := sock.ListenPackets(ctx, any, sock.PacketOptions{})
+	free := netip.MustParseAddrPort("127.0.0.1:0")
+	in, err := sock.ListenPackets(ctx, free, sock.PacketOptions{})
 	if err != nil {
 		return 0, err
 	}
 	defer in.Close()
-	out, err := sock.ListenPackets(ctx, any, sock.PacketOptions{})
+	out, err := sock.ListenPackets(ctx, free, sock.PacketOptions{})
 	if err != nil {
 		return 0, err
 	}
@@ -196,11 +194,11 @@ func udp(ctx context.Context, b *admit.Budget, _ int, length time.Duration) (uin
 
 // used is the CPU time of this process.
 func used() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		log.Fatal(err)
+	spent, ok := host.Spent()
+	if !ok {
+		log.Fatal("this system does not tell the CPU time of a process")
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return spent
 }
 
 func median(all []float64) float64 {

@@ -13,8 +13,10 @@ import (
 	"github.com/sonde-net/sonde/result"
 )
 
+// BlockBytes is what a sender repeats: small enough to stay in the cache.
+const BlockBytes = 64 << 10
+
 const (
-	blockBytes = 64 << 10 // what a sender repeats: small enough to stay in the cache
 	// mostWrite is one call's worth without a limit. 4 MiB leave data in the kernel's
 	// queue that is then sent from where the acknowledgements come: over loopback that
 	// is another CPU, so that packets overtake each other, and TCP takes it for loss
@@ -118,7 +120,7 @@ type Ring struct {
 // NewRing repeats block, which must not be empty.
 func NewRing(block []byte) *Ring {
 	size := len(block)
-	r := &Ring{size: size, repeat: size * max(1, blockBytes/size)}
+	r := &Ring{size: size, repeat: size * max(1, BlockBytes/size)}
 	r.bytes = make([]byte, 0, r.repeat+size)
 	for len(r.bytes) < r.repeat+size {
 		r.bytes = append(r.bytes, block...)

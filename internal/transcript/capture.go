@@ -4,7 +4,6 @@ package transcript
 
 import (
 	"bufio"
-
 	"encoding/binary"
 	"errors"
 	"fmt"

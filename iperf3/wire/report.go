@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // A Report is the document that iperf3 -J prints, with the names that scripts
@@ -52,6 +53,16 @@ type ReportTimestamp struct {
 	Time     string `json:"time"`     // RFC 1123, GMT
 	Timesecs int64  `json:"timesecs"` // Unix
 }
+
+// ReportTimestampOf makes the timestamp of a moment. (The layout is that of
+// http.TimeFormat, whose package a small build has no room for.)
+func ReportTimestampOf(t time.Time) *ReportTimestamp {
+	return &ReportTimestamp{Time: t.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), Timesecs: t.Unix()}
+}
+
+// Version is the one of the iperf3 whose messages and documents these are, and that we
+// say we are.
+const Version = "3.12"
 
 // ReportHost is a far end.
 type ReportHost struct {

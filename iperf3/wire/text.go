@@ -172,8 +172,7 @@ func textRate(unit byte, bits float64) string {
 	return scaled(bits, 1000, unit) + "bits"
 }
 
-// End are the totals: of each stream the sender's and the receiver's
-// line, and what the server printed.
+// End are the totals: of each stream the sender's and the receiver's line.
 func (c Text) End(r *Report, received func(sends bool, stream int) *uint64) string {
 	s := r.Start.TestStart
 	if s == nil {
